@@ -83,7 +83,7 @@ def _download(file: KnownFile, folders: tuple[Path, ...], into: Path, progress: 
         raise _missing(file, folders, f"the download failed: {type(error).__name__}") from error
     except ValueError as error:
         raise CorruptFileError(file.url, found="another checksum", expected=file.digests[0],
-                               hint="Nothing was kept. Try again; if it repeats, the file at this address has changed.") from error
+                               hint="Nothing was kept. Try again; if it repeats, the file there has changed.") from error
     return target
 
 
@@ -130,7 +130,8 @@ def checked(path: Path, file: KnownFile) -> Digests:
     digests = Digests.of(path)
     if any(known in digests for known in file.digests): return digests
     raise CorruptFileError(str(path), found=f"md5:{digests.md5}", expected=" or ".join(file.digests),
-                           hint=f"The file is damaged, renamed or another version. Move it away and load again, or fetch it from {file.url}.")
+                           hint="The file is damaged, renamed or another version. Move it away and load again, "
+                                f"or fetch it from {file.url}.")
 
 # %% ../../nbs/library/data/files.ipynb #2fa51ed1
 @contextmanager
@@ -159,8 +160,8 @@ def safe_members(archive: Iterable[TarInfo], path: str | Path) -> Iterator[TarIn
     """
     for member in archive:
         if reason := _unsafe(member):
-            raise CorruptFileError(str(path), found=f"the member {member.name!r}, {reason}", expected="ordinary files below one folder",
-                                   hint="Do not unpack this archive.")
+            raise CorruptFileError(str(path), found=f"the member {member.name!r}, {reason}",
+                                   expected="ordinary files below one folder", hint="Do not unpack this archive.")
         if member.isfile(): yield member
 
 

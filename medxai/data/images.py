@@ -12,7 +12,7 @@ from ..core.errors import CorruptFileError, MissingFileError, OptionError, requi
 from .files import Digests, checked, locate
 from .readers import (MEDMNIST, MEDNIST_COUNTS, MEDNIST_FILE, medmnist_file, mednist_step, mnist_files,
                                  read_digits, read_mednist, read_medmnist, read_mnist)
-from .splits import PARTS, ImageDataset, Split, resized
+from .splits import ImageDataset, Split, resized
 
 _all_ = ["ImageDataset", "Split"]
 
@@ -28,9 +28,10 @@ def _medmnist(name: str, size: int, **places: Any) -> ImageDataset:
     note = "Patients are not identified: images of one patient may count as independent."
     if "multi-label" in info["task"]: note += " An image can have several labels: (N, 14) of 0 and 1."
     if "ordinal" in info["task"]: note += " The classes are grades, in order."
-    return ImageDataset(name, *read_medmnist(path, name, size=size), tuple(info["label"][str(i)] for i in range(len(info["label"]))),
-                        licence=info["license"], sha256=digests.sha256, note=note,
-                        source=f"Yang et al., MedMNIST v2, Scientific Data 10:41, 2023, doi:10.1038/s41597-022-01721-8; {file.url}")
+    return ImageDataset(
+        name, *read_medmnist(path, name, size=size), tuple(info["label"][str(number)] for number in range(len(info["label"]))),
+        licence=info["license"], sha256=digests.sha256, note=note,
+        source=f"Yang et al., MedMNIST v2, Scientific Data 10:41, 2023, doi:10.1038/s41597-022-01721-8; {file.url}")
 
 
 def _mednist(size: int, every: int, **places: Any) -> ImageDataset:
@@ -58,12 +59,13 @@ def _digits(size: int) -> ImageDataset:
     path = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
     return _at_size(size, ImageDataset(
         "digits", *read_digits(), tuple("0123456789"), licence="CC BY 4.0", sha256=Digests.of(path).sha256,
-        source="Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998, doi:10.24432/C50P49; bundled with scikit-learn",
+        source="Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI, doi:10.24432/C50P49; in scikit-learn",
         note="Stand-in without medical content. Splits are contiguous blocks; writers are not identified."))
 
 
 def _at_size(size: int, data: ImageDataset) -> ImageDataset:
-    return replace(data, **{part: Split(resized(getattr(data, part).images, size), getattr(data, part).labels) for part in PARTS})
+    train, val, test = (Split(resized(part.images, size), part.labels) for part in (data.train, data.val, data.test))
+    return replace(data, train=train, val=val, test=test)
 
 # %% ../../nbs/library/data/images.ipynb #bd3dfced
 IMAGE_SETS = (*MEDMNIST, "mednist", "mnist", "digits")
@@ -97,7 +99,7 @@ def load_images(name: str, root: str | Path | None = None, *, download: bool = T
     """
     require_choice("name", name, IMAGE_SETS)
     for option, value in (("size", size), ("every", every)):
-        if not isinstance(value, int) or value < 1: raise OptionError(option, found=value, expected="a whole number of at least 1")
+        if not isinstance(value, int) or value < 1: raise OptionError(option, found=value, expected="a whole number from 1 on")
     places = {"root": root, "download": download, "progress": progress}
     if name == "digits": return _digits(size)
     if name == "mnist": return _mnist(size, **places)

@@ -37,7 +37,8 @@ def medmnist_file(name: str, *, size: int = 28) -> KnownFile:
     'medmnist/breastmnist_64.npz'
     """
     from medmnist import INFO
-    if size not in MEDMNIST_SIZES: raise OptionError("size", found=size, expected=f"one of {MEDMNIST_SIZES}, the sizes that MedMNIST releases")
+    if size not in MEDMNIST_SIZES:
+        raise OptionError("size", found=size, expected=f"one of {MEDMNIST_SIZES}, the sizes that MedMNIST releases")
     info, suffix = INFO[name], "" if size == 28 else f"_{size}"
     pixels = sum(info["n_samples"].values()) * info["n_channels"] * size**2
     return KnownFile(f"medmnist/{name}{suffix}.npz", info[f"url{suffix}"], (f"md5:{info[f'MD5{suffix}']}",), pixels / 1e6)
@@ -64,7 +65,8 @@ def read_medmnist(path: Path, name: str, *, size: int = 28) -> Splits:
 
 # %% ../../nbs/library/data/readers.ipynb #aed26804
 MEDNIST_COUNTS = {"AbdomenCT": 10_000, "BreastMRI": 8_954, "CXR": 10_000, "ChestCT": 10_000, "Hand": 10_000, "HeadCT": 10_000}
-MEDNIST_EVERY = {"md5:0bc7306e7427e00ad1c5526a6677552d": 1, "sha256:66d0c019f4bfc4db1b4a09deb722c5c98c2f6c157f15105ecdf6ff26f974f230": 8}
+MEDNIST_EVERY = {"md5:0bc7306e7427e00ad1c5526a6677552d": 1,
+                 "sha256:66d0c019f4bfc4db1b4a09deb722c5c98c2f6c157f15105ecdf6ff26f974f230": 8}
 MEDNIST_FILE = KnownFile("mednist/MedNIST.tar.gz", "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/MedNIST.tar.gz",
                          tuple(MEDNIST_EVERY), 62)
 
@@ -119,7 +121,8 @@ def _mednist_key(name: str) -> tuple[str, int] | None:
 def _grey(jpeg: bytes, side: int) -> np.ndarray:
     from PIL import Image
     with Image.open(io.BytesIO(jpeg)) as image:
-        if image.mode != "L" or image.size != (side, side): raise ValueError(f"an image of mode {image.mode} and size {image.size}, not L and {(side, side)}")
+        if (image.mode, image.size) != ("L", (side, side)):
+            raise ValueError(f"an image of mode {image.mode} and size {image.size}, not L and {(side, side)}")
         return np.asarray(image)
 
 

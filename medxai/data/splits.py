@@ -91,7 +91,8 @@ class ImageDataset:
 
     def _check(self, part: str, labels: Tensor) -> None:
         classes, several = len(self.class_names), labels.ndim == 2
-        if several and labels.shape[1] != classes: raise ShapeError(f"{part}.labels", found=labels.shape, expected=f"(N, {classes})")
+        if several and labels.shape[1] != classes:
+            raise ShapeError(f"{part}.labels", found=labels.shape, expected=f"(N, {classes})")
         last = 1 if several else classes - 1
         if labels.numel() and (labels.min() < 0 or labels.max() > last):
             raise ContentError(f"{part}.labels", found=f"{labels.min()} to {labels.max()}", expected=f"0 to {last}")
@@ -99,7 +100,8 @@ class ImageDataset:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in ("train", "val", "test"))
         shape = " × ".join(map(str, self.train.images.shape[1:]))
-        return f"ImageDataset({self.name}: {sizes}; {shape}; {len(self.class_names)} classes; {self.licence}; {self.train.images.device})"
+        facts = (sizes, shape, f"{len(self.class_names)} classes", self.licence, str(self.train.images.device))
+        return f"ImageDataset({self.name}: {'; '.join(facts)})"
 
     def to(self, device: str | torch.device) -> ImageDataset:
         """The whole set on another device."""
@@ -147,6 +149,7 @@ def split_from(path: str | Path, part: str, images: Any, labels: Any) -> Split:
         if labels.dtype.kind not in "iu": raise DtypeError("labels", found=labels.dtype, expected="integers")
         if images.dtype != np.uint8: raise DtypeError("images", found=images.dtype, expected="uint8")
         if images.ndim == 3: images = images[..., None]
-        return Split(torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))), torch.from_numpy(labels.astype(np.int64)))
+        channels_first = np.ascontiguousarray(np.moveaxis(images, -1, 1))
+        return Split(torch.from_numpy(channels_first), torch.from_numpy(labels.astype(np.int64)))
     except MedxaiError as error:
         raise CorruptFileError(f"{path}: {part} {error.thing}", error.found, error.expected, error.hint) from error
