@@ -66,10 +66,10 @@ cells: $(ready) ## test: the cells of all notebooks
 
 unit: $(ready) ## test: pytest, and the examples in the docstrings
 	@echo "Tests of the rendered book are left to make test-book."
-	$(quick) $(RUN) -m pytest -n 2 -q -m "not browser" $(PYTEST)
+	$(quick) $(RUN) -m pytest -n 2 --dist loadgroup -m "not browser" $(PYTEST)
 
 test-book: book ## test: render the book and open every page in headless Chromium
-	$(RUN) -m pytest -q -m browser tests $(PYTEST)
+	$(RUN) -m pytest -m browser tests $(PYTEST)
 
 export: $(ready) ## write medxai/ from the notebooks, and clean these
 	$(scripts)/nbdev_export

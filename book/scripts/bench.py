@@ -9,17 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import datetime, UTC
 from importlib import util
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from medxai.core.environment import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "book/results/benchmarks.json"
@@ -36,16 +36,8 @@ def load(path: Path) -> ModuleType:
 
 def benchmarks(folder: Path) -> list[tuple[Path, str]]:
     """Every benchmark below a folder, as file and function name."""
-    return [(path, name) for path in sorted(folder.glob("[!_]*.py")) for name in vars(load(path)) if name.startswith("benchmark_")]
-
-
-def machine() -> dict[str, Any]:
-    """Where the numbers come from."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"device": gpu or f"{platform.machine()}, {os.cpu_count()} CPU cores", "python": platform.python_version(),
-            "torch": torch.__version__, "medxai": version("medxai"), "threads": torch.get_num_threads()}
+    return [(path, name) for path in sorted(folder.glob("[!_]*.py"))
+            for name in vars(load(path)) if name.startswith("benchmark_")]
 
 
 def measure(path: Path, name: str) -> dict[str, Any]:
@@ -54,7 +46,7 @@ def measure(path: Path, name: str) -> dict[str, Any]:
     measured = getattr(load(path), name)()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {"measured": measured, "seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": round(peak),
-            "date": datetime.now(timezone.utc).date().isoformat(), **machine()}
+            "date": datetime.now(UTC).date().isoformat(), **machine()}
 
 
 def in_fresh_process(path: Path, name: str) -> dict[str, Any]:
@@ -81,7 +73,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "book/benchmarks")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one: return print(json.dumps(measure(Path(options.one[0]), options.one[1])))
+    if options.one:
+        print(json.dumps(measure(Path(options.one[0]), options.one[1])))
+        return
     for path, function in benchmarks(options.folder):
         name = f"{path.stem}.{function.removeprefix('benchmark_')}"
         if options.only not in name: continue

@@ -1,0 +1,61 @@
+"""The names and calls that users rely on exist, are typed, and cost nothing until they are used."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PAPER_1 = '''
+from torch import Tensor
+
+import medxai
+from medxai import ContrastiveAutoencoder, load_images
+from medxai.clustering import Clustering
+
+images = load_images("pneumoniamnist", root=None, download=True, size=28)
+pixels: Tensor = images.train.images
+labels: Tensor = images.val.labels
+facts: tuple[tuple[str, ...], str, str] = (images.class_names, images.licence, images.sha256)
+model: ContrastiveAutoencoder = ContrastiveAutoencoder(latent_size=50, max_epochs=100, seed=0).fit(pixels)
+embedding: Tensor = model.transform(pixels)
+pictures: Tensor = model.reconstruct(pixels)
+clustering: Clustering = model.cluster(pixels, n_clusters="elbow", refine_epochs=20)
+same: Clustering = model.cluster(pixels, n_clusters=10)
+numbers: Tensor = clustering.predict(pixels)
+clustering.transform(pixels), clustering.reconstruct(pixels)
+drawn: Tensor = clustering.sample(16, cluster=3)
+clustering.name(labels)
+found: Tensor = clustering.predict_label(pixels)
+report = clustering.evaluate(images.test)
+the_same_names = medxai.load_images, medxai.ContrastiveAutoencoder
+'''
+
+
+def test_paper_1_type_checks_as_users_type_it(tmp_path: Path, root: Path):
+    snippet = tmp_path / "snippet.py"
+    snippet.write_text(PAPER_1)
+    command = [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", "--cache-dir", tmp_path, snippet]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_public_name_can_be_imported():
+    code = """if True:
+        import importlib, medxai
+        for package in (medxai, medxai.core, medxai.data, medxai.clustering):
+            assert package.__all__, package
+            for name in package.__all__: getattr(package, name)
+        from medxai import *
+        assert load_images is medxai.data.load_images
+        assert ContrastiveAutoencoder is medxai.clustering.ContrastiveAutoencoder
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_medxai_loads_nothing_large():
+    command = [sys.executable, "-X", "importtime", "-c", "import sys, medxai; print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "lightning"} & set(done.stdout.split())
+    [line] = [line for line in done.stderr.splitlines() if line.endswith("| medxai")]
+    print(f"import medxai: {int(line.split('|')[1]) / 1000:.0f} ms")
