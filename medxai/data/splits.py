@@ -92,10 +92,10 @@ class ImageDataset:
     def _check(self, part: str, labels: Tensor) -> None:
         classes, several = len(self.class_names), labels.ndim == 2
         if several and labels.shape[1] != classes:
-            raise ShapeError(f"{part}.labels", found=labels.shape, expected=f"(N, {classes})")
+            raise ShapeError(f"{self.name} {part}.labels", found=labels.shape, expected=f"(N, {classes})")
         last = 1 if several else classes - 1
         if labels.numel() and (labels.min() < 0 or labels.max() > last):
-            raise ContentError(f"{part}.labels", found=f"{labels.min()} to {labels.max()}", expected=f"0 to {last}")
+            raise ContentError(f"{self.name} {part}.labels", found=f"{labels.min()} to {labels.max()}", expected=f"0 to {last}")
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in ("train", "val", "test"))
