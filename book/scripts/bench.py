@@ -46,7 +46,7 @@ def measure(path: Path, name: str) -> dict[str, Any]:
     measured = getattr(load(path), name)()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {"measured": measured, "seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": round(peak),
-            "date": datetime.now(UTC).date().isoformat(), **machine()}
+            **environment()}
 
 
 def in_fresh_process(path: Path, name: str) -> dict[str, Any]:
