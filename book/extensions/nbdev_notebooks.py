@@ -6,7 +6,7 @@ in the cell                  on the page
 ``hide``, ``default_exp``    nothing
 ``echo: false``              the outputs only
 ``code-fold: true``          the code folded away, the outputs shown
-``export``                   the code, marked as part of the library (class ``tag_export``)
+``export``, ``exporti``      the code, marked as part of the library (class ``tag_export``)
 any other                    the code without the directive
 ``fig-cap``, ``label``       the figure numbered, with this caption, to be referred to by this label
 ``fig-alt``                  the figure's alternative text; without it, the caption
@@ -27,9 +27,10 @@ from run_notices import notices
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-DIRECTIVE = re.compile(r"^#\|\s*(?P<name>[\w-]+)(?::\s*(?P<value>.*?))?(?P<rest>\s.*)?$")
+DIRECTIVE = re.compile(r"^#\|\s*(?P<name>[\w-]+):?\s*(?P<value>.*)$")
 HIDDEN = {"hide", "default_exp"}
-TAGS = {("echo", "false"): "remove-input", ("code-fold", "true"): "hide-input", ("export", ""): "export"}
+TAGS = {("echo", "false"): "remove-input", ("code-fold", "true"): "hide-input",
+        ("export", ""): "export", ("exporti", ""): "export"}
 
 
 def directives(source: str) -> tuple[dict[str, str], str]:
@@ -40,7 +41,7 @@ def directives(source: str) -> tuple[dict[str, str], str]:
     """
     lines = source.splitlines()
     matches = [DIRECTIVE.match(line) for line in lines]
-    found = {match["name"]: unquoted(match["value"] or "") for match in matches if match}
+    found = {match["name"]: unquoted(match["value"]) for match in matches if match}
     code = "\n".join(line for line, match in zip(lines, matches, strict=True) if not match)
     return found, code.strip("\n")
 
