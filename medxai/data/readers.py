@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from ..core.compatibility import ensure_torchvision
 from ..core.errors import CorruptFileError, OptionError
 from .files import Digests, KnownFile, reading, safe_members
@@ -88,7 +88,7 @@ def mednist_step(digests: Digests, every: int) -> int:
     ------
     OptionError : the archive is the subset, and `every` asks for files that it lacks
     """
-    held = next((step for known, step in MEDNIST_EVERY.items() if known in digests), 1)
+    held = next(step for known, step in MEDNIST_EVERY.items() if known in digests)
     if every % held == 0: return every
     raise OptionError("every", found=every, expected=f"a multiple of {held}, because this archive holds every {held}th file",
                       hint=f"The whole archive is at {MEDNIST_FILE.url}.")
