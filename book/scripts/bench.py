@@ -13,7 +13,6 @@ import resource
 import subprocess
 import sys
 import time
-from datetime import datetime, UTC
 from importlib import util
 from pathlib import Path
 from types import ModuleType

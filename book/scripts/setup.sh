@@ -25,10 +25,11 @@ fi
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 
-echo "Installing into .venv; the first time this takes some minutes."
+echo "Installing into .venv, torch first. The first time this takes some minutes."
 # torch first and alone: a resolver that sees both at once may replace a CPU build by the CUDA one.
 # shellcheck disable=SC2086
-pip install --quiet $index "$(grep '^torch==' requirements.txt)"
+pip install $index "$(grep '^torch==' requirements.txt)"
+echo "Installing the packages of requirements.txt."
 # shellcheck disable=SC2086
 pip install --quiet $index -r requirements.txt
 pip install --quiet --no-deps --no-build-isolation --editable .
