@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from ..core.errors import ContentError, CorruptFileError, DtypeError, MedxaiError, ShapeError
 
 # %% auto #0
-__all__ = ['Splits', 'PARTS', 'Split', 'ImageDataset', 'resized', 'split_from']
+__all__ = ['PARTS', 'Splits', 'Split', 'ImageDataset', 'resized', 'split_from']
 
 # %% ../../nbs/library/data/splits.ipynb #9d070698
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,17 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
 # %% ../../nbs/library/data/splits.ipynb #8ff1c987
+PARTS = ("train", "val", "test")
+
+
+def _check_labels(thing: str, labels: Tensor, classes: int) -> None:
+    several = labels.ndim == 2
+    if several and labels.shape[1] != classes: raise ShapeError(thing, found=labels.shape, expected=f"(N, {classes})")
+    last = 1 if several else classes - 1
+    if labels.numel() and (labels.min() < 0 or labels.max() > last):
+        raise ContentError(thing, found=f"{labels.min()} to {labels.max()}", expected=f"0 to {last}")
+
+
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Three splits, and what must be known of them.
@@ -87,25 +98,17 @@ class ImageDataset:
     note: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        for part in ("train", "val", "test"): self._check(part, getattr(self, part).labels)
-
-    def _check(self, part: str, labels: Tensor) -> None:
-        classes, several = len(self.class_names), labels.ndim == 2
-        if several and labels.shape[1] != classes:
-            raise ShapeError(f"{self.name} {part}.labels", found=labels.shape, expected=f"(N, {classes})")
-        last = 1 if several else classes - 1
-        if labels.numel() and (labels.min() < 0 or labels.max() > last):
-            raise ContentError(f"{self.name} {part}.labels", found=f"{labels.min()} to {labels.max()}", expected=f"0 to {last}")
+        for part in PARTS: _check_labels(f"{self.name} {part}.labels", getattr(self, part).labels, len(self.class_names))
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in ("train", "val", "test"))
+        sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in PARTS)
         shape = " × ".join(map(str, self.train.images.shape[1:]))
         facts = (sizes, shape, f"{len(self.class_names)} classes", self.licence, str(self.train.images.device))
         return f"ImageDataset({self.name}: {'; '.join(facts)})"
 
     def to(self, device: str | torch.device) -> ImageDataset:
         """The whole set on another device."""
-        return replace(self, **{part: getattr(self, part).to(device) for part in ("train", "val", "test")})
+        return replace(self, **{part: getattr(self, part).to(device) for part in PARTS})
 
 # %% ../../nbs/library/data/splits.ipynb #327eca2d
 def resized(images: Tensor, size: int) -> Tensor:
@@ -125,7 +128,6 @@ def resized(images: Tensor, size: int) -> Tensor:
 
 # %% ../../nbs/library/data/splits.ipynb #13e84c7f
 Splits = tuple[Split, Split, Split]
-PARTS = ("train", "val", "test")
 
 
 def split_from(path: str | Path, part: str, images: Any, labels: Any) -> Split:
