@@ -4,7 +4,7 @@
 
 # %% ../../nbs/library/data/splits.ipynb #ee2e2577
 from __future__ import annotations
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 import numpy as np
@@ -92,10 +92,10 @@ class ImageDataset:
     val: Split
     test: Split
     class_names: tuple[str, ...]
-    licence: str = field(repr=False)
-    source: str = field(repr=False)
-    sha256: str = field(repr=False)
-    note: str = field(repr=False)
+    licence: str
+    source: str
+    sha256: str
+    note: str
 
     def __post_init__(self) -> None:
         for part in PARTS: _check_labels(f"{self.name} {part}.labels", getattr(self, part).labels, len(self.class_names))
