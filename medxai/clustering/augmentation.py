@@ -15,8 +15,8 @@ from ..core.errors import DtypeError, ShapeError
 __all__ = ['as_images', 'random_affine', 'blur', 'Augmentation']
 
 # %% ../../nbs/library/clustering/augmentation.ipynb #99c5823d
-def as_images(x: Tensor, size: int | None = None) -> Tensor:
-    """Images (N, C, H, W) as float32 in [0, 1], resized to (N, C, size, size) if asked.
+def as_images(x: Tensor, size: int | tuple[int, int] | None = None) -> Tensor:
+    """Images (N, C, H, W) as float32 in [0, 1], resized to `size`, a side or (height, width), if asked.
 
     Raises
     ------
@@ -30,8 +30,9 @@ def as_images(x: Tensor, size: int | None = None) -> Tensor:
         raise DtypeError("images", found=getattr(x, "dtype", type(x).__name__), expected="a uint8 tensor, or a float tensor in [0, 1]")
     if x.ndim != 4 or 0 in x.shape[1:]: raise ShapeError("images", found=x.shape, expected="(N, C, H, W)")
     x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
-    if size is None or x.shape[-2:] == (size, size): return x
-    return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)
+    size = (size, size) if isinstance(size, int) else size
+    if size is None or x.shape[-2:] == size: return x
+    return F.interpolate(x, size=size, mode="bilinear", antialias=True).clamp(0, 1)
 
 # %% ../../nbs/library/clustering/augmentation.ipynb #00bb003f
 def random_affine(n: int, *, scale: tuple[float, float], degrees: float, shift: float, flip: bool,

@@ -59,14 +59,14 @@ def map_batches(function: Callable[[Tensor], Tensor], x: Tensor, *, batch_size: 
     function : takes (n, *shape) on the device, returns one row per input row
     x : (N, *shape), on any device
     batch_size : halved, with one warning, whenever the device runs out of memory
-    progress : show a bar
+    progress : show a bar if it takes longer than two seconds
 
     >>> map_batches(lambda batch: batch.sum(1), torch.ones(5, 3), batch_size=2, device="cpu")
     tensor([3., 3., 3., 3., 3.])
     """
     if batch_size < 1: raise OptionError("batch_size", found=batch_size, expected="at least 1")
     target, asked, start, results = choose_device(device), batch_size, 0, []
-    with torch.no_grad(), tqdm(total=len(x), disable=not progress, leave=False) as bar:
+    with torch.no_grad(), tqdm(total=len(x), disable=not progress, leave=False, delay=2) as bar:
         while start < max(len(x), 1):
             try: results.append(function(x[start:start + batch_size].to(target)).cpu())
             except torch.OutOfMemoryError:
