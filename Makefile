@@ -53,7 +53,7 @@ generated: $(ready) ## test: README, citation and Colab cells are in step with s
 	$(RUN) book/scripts/generate.py --check
 
 layers: $(ready) ## test: no package imports one that it should not know
-	$(scripts)/lint-imports --no-logo
+	"$(scripts)/lint-imports" --no-logo
 
 lint: $(ready) ## test: ruff
 	$(RUN) -m ruff check --output-format concise
@@ -62,7 +62,7 @@ types: $(ready) ## test: mypy
 	$(RUN) -m mypy
 
 cells: $(ready) ## test: the cells of all notebooks
-	$(quick) $(scripts)/nbdev_test --n_workers 2 --do_print
+	$(quick) "$(scripts)/nbdev_test" --n_workers 2 --do_print
 
 unit: $(ready) ## test: pytest, and the examples in the docstrings
 	@echo "Tests of the rendered book are left to make test-book."
@@ -72,8 +72,8 @@ test-book: book ## test: render the book and open every page in headless Chromiu
 	$(RUN) -m pytest -m browser tests $(PYTEST)
 
 export: $(ready) ## write medxai/ from the notebooks, and clean these
-	$(scripts)/nbdev_export
-	$(scripts)/nbdev_clean
+	"$(scripts)/nbdev_export"
+	"$(scripts)/nbdev_clean"
 
 generate: $(ready) ## write README, citation and Colab cells from settings.ini
 	$(RUN) book/scripts/generate.py

@@ -22,7 +22,7 @@ if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 &&
     index="--extra-index-url https://download.pytorch.org/whl/cpu"
 fi
 
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+"$python" -m venv .venv
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 
 echo "Installing into .venv, torch first. The first time this takes some minutes."
