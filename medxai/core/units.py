@@ -10,20 +10,25 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
+from .environment import environment
 from .errors import ContentError, CorruptFileError, DtypeError, OptionError
+from .staleness import CalledCode, called_hashes, changed, package_sources
 
 if TYPE_CHECKING: from torch import Tensor
 
 Number = float | int | str
 
 # %% auto #0
-__all__ = ['Number', 'MAX_WEIGHTS', 'plain_number', 'Unit', 'unit_name', 'write_whole', 'to_json', 'write_unit', 'read_unit']
+__all__ = ['Number', 'MAX_WEIGHTS', 'plain_number', 'Unit', 'unit_name', 'write_whole', 'to_json', 'write_unit', 'read_unit',
+           'UnitStore']
 
 # %% ../../nbs/library/core/units.ipynb #f63091c2
 def plain_number(name: str, value: Any) -> Number:
@@ -202,3 +207,73 @@ def _companion(path: Path, digest: str) -> bytes:
     data = path.read_bytes()
     if _digest(data) == digest: return data
     raise CorruptFileError(path.name, found="another checksum", expected=digest[:12], hint=_REMEDY)
+
+# %% ../../nbs/library/core/units.ipynb #90d2a9bf
+class UnitStore:
+    """The units of one chapter: computed when they are first asked for, read from then on.
+
+    Parameters
+    ----------
+    folder : where the files are
+    row : name of the row of sizes in use; part of each unit's identity
+
+    Attributes
+    ----------
+    used : by name, what is known about each unit that was asked for
+    """
+
+    def __init__(self, folder: str | Path, row: str) -> None:
+        published = bool(os.environ.get("MEDXAI_RESULTS"))
+        self.folder, self.row, self.used = Path(folder), row, dict[str, dict[str, Any]]()
+        self.rerun = os.environ.get("MEDXAI_RERUN", "0" if published else "1") not in ("", "0")
+        self.environment, self.sources = environment(), package_sources()
+
+    def obtain(self, compute: Callable[..., Unit], told: dict[str, Any]) -> Unit:
+        """The unit compute(**told): stored, or else computed and stored.
+
+        Parameters
+        ----------
+        told : method, data, seed and settings, JSON-able
+
+        Raises
+        ------
+        OptionError : `compute` does not return a Unit, or a setting is not JSON-able
+        CorruptFileError : a stored file is damaged, and MEDXAI_RERUN=1 is not set
+        """
+        method, data, seed, settings = (told["method"], told["data"], told["seed"], {"row": self.row, "told": told})
+        path = self.folder / f"{unit_name(method, data, seed, settings)}.json"
+        # the functions of a chapter live where `compute` does; a partial is looked through
+        chapter = getattr(getattr(compute, "func", compute), "__globals__", {})
+        if not self._is_usable(path, chapter): self._compute(path, compute, told, chapter)
+        unit, about = read_unit(path)
+        gone_stale = changed(about["code"], self.sources, chapter)
+        self.used[path.stem] = about | {"seconds": unit.seconds, "changed": gone_stale}
+        return unit
+
+    def _is_usable(self, path: Path, chapter: Mapping[str, Any]) -> bool:
+        """Whether a unit is there, whole, and either made by the code of now or not to be made again."""
+        if not path.exists(): return False
+        try: about = read_unit(path)[1]
+        except CorruptFileError as error:
+            if not self.rerun: raise
+            return _say(f"{error} Computing it again.")
+        if not (since := changed(about["code"], self.sources, chapter)): return True
+        _say(f"{path.stem}: {', '.join(since)} changed since; {'computing it again' if self.rerun else 'used all the same'}")
+        return not self.rerun
+
+    def _compute(self, path: Path, compute: Callable[..., Unit], told: dict[str, Any], chapter: Mapping[str, Any]) -> None:
+        """Compute a unit, note what code ran, and store it."""
+        start = time.perf_counter()
+        with CalledCode(chapter=chapter) as called: unit = compute(**told)
+        if not isinstance(unit, Unit):
+            raise OptionError("compute", found=type(unit).__name__, expected="a function that returns a Unit")
+        unit = replace(unit, seconds=round(time.perf_counter() - start, 3))
+        code = called_hashes(called.definitions, self.sources, chapter)
+        write_unit(path, unit, {"told": told, "row": self.row, "code": code, **self.environment})
+        _say(f"{path.stem}: computed in {unit.seconds:.1f} s")
+
+
+def _say(line: str) -> Literal[False]:
+    """A line of progress on stderr."""
+    print(line, file=sys.stderr, flush=True)
+    return False
