@@ -12,7 +12,7 @@ def translated(source: str, outputs: bool = True):
     return nbdev_notebooks.translate_cell(cell)
 
 
-@pytest.mark.parametrize("source", ["#| hide\nimport pytest", "#| default_exp core.errors", "#|hide\nx", "#| eval: false\n#| hide\nx"])
+@pytest.mark.parametrize("source", ["#| hide\nx", "#| default_exp core.errors", "#|hide\nx", "#| eval: false\n#| hide\nx"])
 def test_hidden_cells_are_not_on_the_page(source):
     assert translated(source) is None
 
