@@ -53,6 +53,24 @@ def _as_number(stored: Mapping[str, Any]) -> Interval | Number:
     values = {name: math.nan if stored[name] is None else stored[name] for name in ("value", "low", "high") if name in stored}
     return Interval(**values) if "low" in values else values["value"]
 
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The content of a stored record."""
+    if not path.is_file(): raise MissingFileError(path.name, expected="a stored record", hint="`make refresh` writes it.")
+    try: content = json.loads(path.read_bytes())
+    except ValueError as error: raise CorruptFileError(path.name, found="damaged JSON", expected="a record") from error
+    if isinstance(content, dict) and "numbers" in content: return content
+    raise CorruptFileError(path.name, found="other JSON", expected="a record")
+
+
+def _run_facts(content: Mapping[str, Any]) -> dict[str, Number]:
+    """Facts about the run that a sentence may want, from the content of a record."""
+    facts = {name: content[name] for name in ("profile", "row", "commit", "date", "seconds") if name in content}
+    facts |= {name: len(content[name]) for name in ("units", "seeds") if name in content}
+    if "seconds" in content: facts["minutes"] = content["seconds"] / 60
+    if "devices" in content: facts["device"] = " and ".join(content["devices"])
+    return {f"run.{name}": value for name, value in facts.items()}
+
 # %% ../../nbs/library/core/provenance.ipynb #43049584
 @dataclass(frozen=True)
 class Record:
@@ -71,45 +89,21 @@ class Record:
 
     @classmethod
     def load(cls, path: str | Path) -> Record:
-        """The record at `path`.
-
-        Raises
-        ------
-        MissingFileError, CorruptFileError : no file, or not a record
-        """
-        path = Path(path)
-        if not path.is_file(): raise MissingFileError(path.name, expected="a stored record", hint="`make refresh` writes it.")
-        try: content = json.loads(path.read_bytes())
-        except ValueError as error: raise CorruptFileError(path.name, found="damaged JSON", expected="a record") from error
-        if isinstance(content, dict) and "numbers" in content: return cls(content)
-        raise CorruptFileError(path.name, found="other JSON", expected="a record")
+        """The record at `path`; MissingFileError or CorruptFileError where there is none."""
+        return cls(_read_record(Path(path)))
 
     def __getitem__(self, name: str) -> Interval | Number:
         """A reported number, or a fact about the run; the error for an unknown name offers the nearest."""
         if name in self.content["numbers"]: return _as_number(self.content["numbers"][name])
-        if name in (run := self._run()): return run[name]
+        if name in (run := _run_facts(self.content)): return run[name]
         nearest = get_close_matches(name, list(self), n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
         raise OptionError("record", found=repr(name), expected="a reported number", hint=hint)
 
-    def __iter__(self) -> Iterator[str]: return iter([*self.content["numbers"], *self._run()])
-
-    def _run(self) -> dict[str, Number]:
-        """Facts about the run that a sentence may want."""
-        c = self.content
-        facts = {name: c[name] for name in ("profile", "row", "commit", "date", "seconds") if name in c}
-        facts |= {name: len(c[name]) for name in ("units", "seeds") if name in c}
-        if "seconds" in c: facts["minutes"] = c["seconds"] / 60
-        if "devices" in c: facts["device"] = " and ".join(c["devices"])
-        return {f"run.{name}": value for name, value in facts.items()}
+    def __iter__(self) -> Iterator[str]: return iter([*self.content["numbers"], *_run_facts(self.content)])
 
     def render(self, template: str) -> str:
-        """`template` with each {name:format} filled from the record; text takes no format.
-
-        Raises
-        ------
-        OptionError : unknown name, with the nearest ones
-        """
+        """`template` with each {name:format} filled from the record; OptionError for an unknown name."""
         return _Prose().vformat(template, (), cast(Any, self))
 
     def prose(self, template: str) -> Markdown:
@@ -193,17 +187,14 @@ class Experiment(Report):
     Parameters
     ----------
     chapter : name of the chapter's notebook, without suffix
-    sizes : one row of settings per profile; see `choose_row`
+    sizes : one row of settings per profile, see `choose_row`; the chosen row is then in `.sizes`, its name in `.row`
 
     Attributes
     ----------
-    profile, row : chosen profile, and name of the row of sizes
-    sizes : the chosen row, as attributes
-    results : folder of units and record: MEDXAI_RESULTS; else, for a quick run, one that vanishes; else the user's cache
+    results : folder of units and record, see `results_folder`
 
     >>> experiment = Experiment("example", sizes={"quick": {"epochs": 1}}, profile="quick")
-    >>> unit = experiment.unit(lambda method, data, seed, epochs: Unit({"accuracy": 0.9}),
-    ...                        method="cae", data="digits", seed=0, epochs=experiment.sizes.epochs)
+    >>> unit = experiment.unit(lambda method, data, seed: Unit({"accuracy": 0.9}), method="cae", data="digits", seed=0)
     >>> experiment.report("digits.cae.accuracy", unit.numbers["accuracy"])
     >>> experiment.save().render("{digits.cae.accuracy:.0%}")
     '90%'
@@ -218,7 +209,7 @@ class Experiment(Report):
         if _is_refresh(): self._called.__enter__()
 
     def unit(self, compute: Callable[..., Unit], *, method: str, data: str, seed: int, **settings: Any) -> Unit:
-        """The unit compute(method=, data=, seed=, **settings), unless it is stored; see `UnitStore.obtain`."""
+        """The unit compute(method=, data=, seed=, **settings), stored or fresh."""
         return self._store.obtain(compute, {"method": method, "data": data, "seed": seed, **settings})
 
     def units(self, compute: Callable[..., Unit], *, methods: Iterable[str], datasets: Iterable[str],
@@ -232,9 +223,8 @@ class Experiment(Report):
 
     def save(self) -> Record:
         """Write <results>/<chapter>.json and return it; may be called again when more was reported."""
-        path, hashes = self.results / f"{self.chapter}.json", dict[str, Any](notebook=None, code={}, changed=[])
-        if _is_refresh(): hashes = _hashes(f"{self.chapter}.ipynb", self._called, self._store)
-        facts = {"chapter": self.chapter, "profile": self.profile, "row": self.row, "sizes": vars(self.sizes)}
+        path, hashes = self.results / f"{self.chapter}.json", _hashes(f"{self.chapter}.ipynb", self._called, self._store)
+        facts = {name: getattr(self, name) for name in ("chapter", "profile", "row")} | {"sizes": vars(self.sizes)}
         write_whole(path, to_json(facts | _content(self, self._store) | hashes))
         return Record.load(path)
 
@@ -255,7 +245,8 @@ def _is_refresh() -> bool: return os.environ.get("MEDXAI_REFRESH", "0") not in (
 
 
 def _hashes(notebook: str, called: CalledCode, store: UnitStore) -> dict[str, Any]:
-    """Hash of the notebook in this folder, and of all definitions that the run or its units called."""
+    """Hash of the notebook in this folder, and of all definitions that the run or its units called; none but in a refresh."""
+    if not _is_refresh(): return {"notebook": None, "code": {}, "changed": []}
     code = [unit["code"] for unit in store.used.values()]
     code.append(called_hashes(called.definitions, store.sources))
     return {"notebook": notebook_hash(notebook), "code": {name: one[name] for one in code for name in sorted(one)},

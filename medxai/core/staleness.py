@@ -13,7 +13,7 @@ import re
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -121,8 +121,19 @@ def _is_listing(statement: ast.stmt) -> bool:
 _BOOKKEEPING = frozenset(f"medxai.core.{name}" for name in ("environment", "provenance", "staleness", "units"))
 
 
+def _definition_of(frame: FrameType, package: str, chapter: Mapping[str, Any] | None) -> tuple[str, str] | None:
+    """Module and name of the top-level definition that a frame runs; None for code that is neither package nor chapter."""
+    module, name = str(frame.f_globals.get("__name__")), frame.f_code.co_qualname.split(".")[0]
+    if module.split(".")[0] != package:
+        if frame.f_globals is not chapter: return None
+        module = "chapter"
+    if module in _BOOKKEEPING or name == "<module>": return None
+    if name == "__create_fn__": name = type(frame.f_locals.get("self")).__name__
+    return module, "constants" if name.startswith("<") else name
+
+# %% ../../nbs/library/core/staleness.ipynb #55e4a1c5
 class CalledCode:
-    """Notes which definitions run inside a `with` block, in this thread and those started meanwhile.
+    """Notes which definitions run inside a `with` block.
 
     Parameters
     ----------
@@ -144,37 +155,21 @@ class CalledCode:
         self._seen: dict[int, CodeType] = {}
 
     def __enter__(self) -> CalledCode:
-        self._before: Any = sys.getprofile()
-        self._before_in_threads: Any = threading.getprofile()
-        note = self._chained(self._before if callable(self._before) else None)
-        threading.setprofile(note)
-        sys.setprofile(note)
+        before, self._in_threads = sys.getprofile(), threading.getprofile()
+        self._before = before if callable(before) else None
+        threading.setprofile(self._note)
+        sys.setprofile(self._note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        sys.setprofile(self._before if callable(self._before) else None)
-        threading.setprofile(self._before_in_threads)
+        sys.setprofile(self._before)
+        threading.setprofile(self._in_threads)
 
-    def _chained(self, before: Callable[..., Any] | None) -> Callable[[FrameType, str, Any], None]:
-        """The profile function, which also serves the one that was there before."""
-        seen = self._seen
-
-        def note(frame: FrameType, event: str, arg: Any) -> None:
-            if event == "call" and id(frame.f_code) not in seen: self._note(frame)
-            if before is not None: before(frame, event, arg)
-
-        return note
-
-    def _note(self, frame: FrameType) -> None:
-        self._seen[id(frame.f_code)] = frame.f_code
-        module = str(frame.f_globals.get("__name__"))
-        if module.split(".")[0] != self.package:
-            if frame.f_globals is not self.chapter: return
-            module = "chapter"
-        if module in _BOOKKEEPING: return
-        name = frame.f_code.co_qualname.split(".")[0]
-        if name == "__create_fn__": name = type(frame.f_locals.get("self")).__name__
-        if name != "<module>": self.definitions.add((module, "constants" if name.startswith("<") else name))
+    def _note(self, frame: FrameType, event: Any, arg: Any) -> None:
+        if event == "call" and id(frame.f_code) not in self._seen:
+            self._seen[id(frame.f_code)] = frame.f_code
+            if found := _definition_of(frame, self.package, self.chapter): self.definitions.add(found)
+        if self._before is not None: self._before(frame, event, arg)
 
 # %% ../../nbs/library/core/staleness.ipynb #8f004ea9
 def called_hashes(definitions: Iterable[tuple[str, str]], sources: Mapping[str, str],
@@ -206,7 +201,7 @@ def _chapter_hash(definition: Any) -> str:
     try: return code_hash(inspect.getsource(definition))
     except (OSError, TypeError, SyntaxError): return code_hash("")
 
-
+# %% ../../nbs/library/core/staleness.ipynb #3750ae1c
 def changed(code: Mapping[str, str], sources: Mapping[str, str], chapter: Mapping[str, Any] | None = None) -> list[str]:
     """The names in `code` whose definition has another hash now, or is gone; sorted.
 

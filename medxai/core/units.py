@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from .environment import environment
@@ -28,7 +28,7 @@ Number = float | int | str
 
 # %% auto #0
 __all__ = ['Number', 'MAX_WEIGHTS', 'plain_number', 'Unit', 'unit_name', 'write_whole', 'to_json', 'write_unit', 'read_unit',
-           'UnitStore']
+           'compute_unit', 'chapter_of', 'UnitStore']
 
 # %% ../../nbs/library/core/units.ipynb #f63091c2
 def plain_number(name: str, value: Any) -> Number:
@@ -48,7 +48,7 @@ def plain_number(name: str, value: Any) -> Number:
     if isinstance(value, float) and math.isinf(value): raise ContentError(name, found=value, expected="a finite number or NaN")
     return value
 
-
+# %% ../../nbs/library/core/units.ipynb #3a79c0d5
 @dataclass(frozen=True, eq=False)
 class Unit:
     """The results of one method on one data set with one seed.
@@ -209,6 +209,36 @@ def _companion(path: Path, digest: str) -> bytes:
     raise CorruptFileError(path.name, found="another checksum", expected=digest[:12], hint=_REMEDY)
 
 # %% ../../nbs/library/core/units.ipynb #90d2a9bf
+def compute_unit(compute: Callable[..., Unit], told: Mapping[str, Any],
+                 sources: Mapping[str, str]) -> tuple[Unit, dict[str, str]]:
+    """The unit compute(**told) with its duration, and the hash of each definition that ran.
+
+    Parameters
+    ----------
+    compute : a function of the chapter or the library
+    sources : source of each module, from `package_sources` at the start of the run
+
+    Raises
+    ------
+    OptionError : `compute` does not return a Unit
+    """
+    chapter, start = chapter_of(compute), time.perf_counter()
+    with CalledCode(chapter=chapter) as called: unit = compute(**told)
+    if not isinstance(unit, Unit):
+        raise OptionError("compute", found=type(unit).__name__, expected="a function that returns a Unit")
+    unit = replace(unit, seconds=round(time.perf_counter() - start, 3))
+    _say(f"computed in {unit.seconds:.1f} s")
+    return unit, called_hashes(called.definitions, sources, chapter)
+
+
+def chapter_of(compute: Callable[..., Unit]) -> Mapping[str, Any]:
+    """The global variables among which `compute` was defined; a partial is looked through."""
+    return getattr(getattr(compute, "func", compute), "__globals__", {})
+
+
+def _say(line: str) -> None: print(line, file=sys.stderr, flush=True)
+
+# %% ../../nbs/library/core/units.ipynb #36870fbc
 class UnitStore:
     """The units of one chapter: computed when they are first asked for, read from then on.
 
@@ -216,64 +246,39 @@ class UnitStore:
     ----------
     folder : where the files are
     row : name of the row of sizes in use; part of each unit's identity
-
-    Attributes
-    ----------
-    used : by name, what is known about each unit that was asked for
     """
 
     def __init__(self, folder: str | Path, row: str) -> None:
         published = bool(os.environ.get("MEDXAI_RESULTS"))
-        self.folder, self.row, self.used = Path(folder), row, dict[str, dict[str, Any]]()
+        self.folder, self.row = Path(folder), row
+        self.used: dict[str, dict[str, Any]] = {}  # what is known about each unit that was asked for
         self.rerun = os.environ.get("MEDXAI_RERUN", "0" if published else "1") not in ("", "0")
         self.environment, self.sources = environment(), package_sources()
 
-    def obtain(self, compute: Callable[..., Unit], told: dict[str, Any]) -> Unit:
-        """The unit compute(**told): stored, or else computed and stored.
-
-        Parameters
-        ----------
-        told : method, data, seed and settings, JSON-able
+    def obtain(self, compute: Callable[..., Unit], told: Mapping[str, Any]) -> Unit:
+        """The unit compute(**told), stored or fresh; `told` is method, data, seed and settings, JSON-able.
 
         Raises
         ------
         OptionError : `compute` does not return a Unit, or a setting is not JSON-able
         CorruptFileError : a stored file is damaged, and MEDXAI_RERUN=1 is not set
         """
-        method, data, seed, settings = (told["method"], told["data"], told["seed"], {"row": self.row, "told": told})
-        path = self.folder / f"{unit_name(method, data, seed, settings)}.json"
-        # the functions of a chapter live where `compute` does; a partial is looked through
-        chapter = getattr(getattr(compute, "func", compute), "__globals__", {})
-        if not self._is_usable(path, chapter): self._compute(path, compute, told, chapter)
-        unit, about = read_unit(path)
-        gone_stale = changed(about["code"], self.sources, chapter)
-        self.used[path.stem] = about | {"seconds": unit.seconds, "changed": gone_stale}
-        return unit
+        path = self.folder / f"{unit_name(told['method'], told['data'], told['seed'], {'row': self.row, **told})}.json"
+        if not (found := self._stored(path, chapter_of(compute))):
+            unit, code = compute_unit(compute, told, self.sources)
+            write_unit(path, unit, {"told": told, "row": self.row, "code": code, **self.environment})
+            found = *read_unit(path), []
+        self.used[path.stem] = found[1] | {"seconds": found[0].seconds, "changed": found[2]}
+        return found[0]
 
-    def _is_usable(self, path: Path, chapter: Mapping[str, Any]) -> bool:
-        """Whether a unit is there, whole, and either made by the code of now or not to be made again."""
-        if not path.exists(): return False
-        try: about = read_unit(path)[1]
+    def _stored(self, path: Path, chapter: Mapping[str, Any]) -> tuple[Unit, dict[str, Any], list[str]] | None:
+        """A unit from disk, what is known about it, and what has changed since; None if it is to be computed."""
+        if not path.exists(): return None
+        try: unit, about = read_unit(path)
         except CorruptFileError as error:
             if not self.rerun: raise
-            return _say(f"{error} Computing it again.")
-        if not (since := changed(about["code"], self.sources, chapter)): return True
-        _say(f"{path.stem}: {', '.join(since)} changed since; {'computing it again' if self.rerun else 'used all the same'}")
-        return not self.rerun
-
-    def _compute(self, path: Path, compute: Callable[..., Unit], told: dict[str, Any], chapter: Mapping[str, Any]) -> None:
-        """Compute a unit, note what code ran, and store it."""
-        start = time.perf_counter()
-        with CalledCode(chapter=chapter) as called: unit = compute(**told)
-        if not isinstance(unit, Unit):
-            raise OptionError("compute", found=type(unit).__name__, expected="a function that returns a Unit")
-        unit = replace(unit, seconds=round(time.perf_counter() - start, 3))
-        code = called_hashes(called.definitions, self.sources, chapter)
-        write_unit(path, unit, {"told": told, "row": self.row, "code": code, **self.environment})
-        _say(f"{path.stem}: computed in {unit.seconds:.1f} s")
-
-
-def _say(line: str) -> Literal[False]:
-    """A line of progress on stderr."""
-    print(line, file=sys.stderr, flush=True)
-    return False
+            _say(str(error))
+            return None
+        since = changed(about["code"], self.sources, chapter)
+        if since: _say(f"{path.stem}: {'computed again' if self.rerun else 'used'}, changed since: {', '.join(since)}")
+        return None if since and self.rerun else (unit, about, since)
