@@ -1,7 +1,6 @@
 """`make refresh` and what the pages say of its runs, in a small copy of the house."""
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def test_a_changed_figure_computes_no_unit_again(refreshed, tmp_path):
 def test_a_failed_chapter_leaves_the_notebook_as_it_was(root, tmp_path):
     folder = house(tmp_path, root, EXPERIMENT, "raise ValueError('no')")
     before = (folder / "nbs/papers/1_small.ipynb").read_bytes()
-    with pytest.raises(CellFailed, match="1_small.ipynb, cell 3 of 3"): refresh.refresh(folder, "1")
+    with pytest.raises(CellFailed, match=r"1_small\.ipynb, cell 3 of 3"): refresh.refresh(folder, "1")
     assert (folder / "nbs/papers/1_small.ipynb").read_bytes() == before
     assert list((folder / "book/results/1_small").glob("mean-toy-seed0-*.json")), "the finished unit is kept"
 
@@ -115,6 +114,6 @@ def test_changed_code_puts_a_dated_warning_on_the_page(refreshed, tmp_path, monk
 
 
 def test_uncommitted_changes_are_admitted():
-    record = {"commit": "0123456789", "clean": False, "profile": "demo", "devices": ["a", "b"], "date": "2026-11-20T08:00:00+00:00"}
-    assert run_notices.origin(json.loads(json.dumps(record))).splitlines()[1] == (
+    record = {"commit": "0123456789", "clean": False, "profile": "demo", "devices": ["a", "b"], "date": "2026-11-20T08:00:00"}
+    assert run_notices.origin(record).splitlines()[1] == (
         "These outputs come from profile `demo` on a and b, commit 0123456, with uncommitted changes, 2026-11-20.")

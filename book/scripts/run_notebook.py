@@ -28,6 +28,7 @@ from nbformat import NotebookNode
 NOT_EVALUATED = re.compile(r"^#\|\s*eval:\s*false\s*$", re.MULTILINE)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"(<.*?) at 0x[0-9a-fA-F]+(>)")
+NO_WIDGETS = "ignore:IProgress not found"   # progress bars are text here, and meant to be
 FIGURES = "--InlineBackend.print_figure_kwargs={'bbox_inches': 'tight', 'metadata': {'Software': None}}"
 
 
@@ -40,7 +41,8 @@ class OwnPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR", FIGURES]
+        argv = [sys.executable, "-W", NO_WIDGETS, "-m", "ipykernel_launcher", "-f", "{connection_file}",
+                "--log-level=ERROR", FIGURES]
         return KernelSpec(argv=argv, display_name="python3", language="python")
 
 
