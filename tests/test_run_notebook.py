@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -99,3 +102,18 @@ def test_the_command_says_what_failed(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["run_notebook.py", str(path)])
     assert run_notebook.main() == 1
     assert "cell 1 of 1" in capsys.readouterr().err
+
+
+def test_an_interruption_stops_the_kernel_and_stores_nothing(tmp_path, root):
+    source = "import os, threading\nprint('kernel', os.getpid(), flush=True)\nthreading.Event().wait()"
+    path = notebook(tmp_path / "chapter.ipynb", source)
+    before = path.read_bytes()
+    process = subprocess.Popen([sys.executable, root / "book/scripts/run_notebook.py", path], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    kernel = next(line.split()[1] for line in process.stdout if line.startswith("kernel "))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.rstrip().endswith("Interrupted. What was finished is kept; the same command goes on from there.")
+    assert path.read_bytes() == before
+    with pytest.raises(ProcessLookupError): os.kill(int(kernel), 0)

@@ -49,6 +49,8 @@ class OwnPython(AsyncKernelManager):
 class Runner(NotebookClient):
     """An nbclient that honours nbdev's ``eval: false`` and shows live what the cells say."""
 
+    interrupted = False
+
     def __init__(self, nb: NotebookNode, **options: Any) -> None:
         super().__init__(nb, kernel_manager_class=OwnPython, timeout=None, coalesce_streams=True,
                          record_timing=False, store_widget_state=False, on_cell_start=self._announce, **options)
@@ -67,6 +69,13 @@ class Runner(NotebookClient):
         if (seconds := time.monotonic() - started) > 5:
             print(f"  took {seconds:.0f} s", flush=True)
         return cell
+
+    async def _async_cleanup_kernel(self) -> None:
+        """Called at the end, and before that by Ctrl-C while a cell is still running."""
+        reply = getattr(self, "task_poll_for_reply", None)
+        self.interrupted = self.interrupted or (reply is not None and not reply.done())
+        if self.km is not None:
+            await super()._async_cleanup_kernel()
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         if msg["msg_type"] == "stream":
@@ -136,12 +145,14 @@ def write(notebook: NotebookNode, path: Path) -> None:
 def run(path: Path, output: Path | None = None, environment: Mapping[str, str] | None = None) -> NotebookNode:
     """Run the notebook at `path`, store it at `output` (default: where it was), and return it.
 
-    Raises CellFailed when a cell fails or the kernel dies; nothing is stored then.
+    Raises CellFailed when a cell fails or the kernel dies, SystemExit on Ctrl-C; nothing is stored then.
     """
     runner = Runner(read(path), resources={"metadata": {"path": str(path.parent)}})
     try:
         runner.execute(env={**os.environ, **(environment or {})})
     except (CellExecutionError, DeadKernelError) as error:
+        if runner.interrupted:
+            sys.exit("Interrupted. What was finished is kept; the same command goes on from there.")
         raise CellFailed(f"{path}, cell {runner.cell_index + 1} of {len(runner.nb.cells)}:\n{error}") from error
     write(tidy(runner.nb), output or path)
     return runner.nb
