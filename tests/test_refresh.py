@@ -98,7 +98,7 @@ def test_the_page_says_where_its_outputs_come_from(refreshed):
     [origin] = run_notices.notices(refreshed[0], "nbs/papers/1_small")
     date = refreshed[1]["run.date"][:10]
     assert "profile `full` on " in origin
-    assert origin.endswith(f"{date}.\n:::")
+    assert origin.endswith(f"{date} ({{download}}`run record </book/results/1_small.json>`).\n:::")
     assert run_notices.notices(refreshed[0], "nbs/index") == []
     assert "No run of this chapter" in run_notices.notices(refreshed[0], "nbs/papers/2_none")[0]
 
@@ -114,6 +114,7 @@ def test_changed_code_puts_a_dated_warning_on_the_page(refreshed, tmp_path, monk
 
 
 def test_uncommitted_changes_are_admitted():
-    record = {"commit": "0123456789", "clean": False, "profile": "demo", "devices": ["a", "b"], "date": "2026-11-20T08:00:00"}
-    assert run_notices.origin(record).splitlines()[1] == (
-        "These outputs come from profile `demo` on a and b, commit 0123456, with uncommitted changes, 2026-11-20.")
+    record = {"chapter": "1", "commit": "0123456789", "clean": False, "profile": "demo", "devices": ["a", "b"],
+              "date": "2026-11-20T08:00:00"}
+    assert run_notices.origin(record).splitlines()[1].startswith(
+        "These outputs come from profile `demo` on a and b, commit 0123456, with uncommitted changes, 2026-11-20 (")

@@ -13,12 +13,12 @@ TOC = "format: jb-book\nroot: nbs/index\nchapters:\n- file: nbs/papers/1_good\n-
 WORKING = """import os
 from pathlib import Path
 results = Path(os.environ["MEDXAI_RESULTS"])
-(results / "1_good.json").write_text("{}")
+(results / "unit.json").write_text("{}")
 print("profile", os.environ["MEDXAI_PROFILE"])"""
 SUMMARY = """#| echo: false
 #| label: results-at-a-glance
 from IPython.display import Markdown
-Markdown("The answer is **42**.")"""
+Markdown("The answer {cite}`ferrante2022` is **42**.")"""
 
 
 def page(path: Path, title: str, *sources: str) -> None:
@@ -54,7 +54,7 @@ def test_a_failed_chapter_does_not_stop_the_others(result, house):
     built = house / "build" / "reproduce"
     assert result[0] == 1
     assert read(built / "nbs/papers/1_good.ipynb").cells[1].outputs[0].text == "profile demo\n"
-    assert (built / "book/results/1_good.json").exists()
+    assert (built / "book/results/unit.json").exists()
     bad = (built / "book/_build/html/nbs/papers/2_bad.html").read_text(encoding="utf-8")
     assert "The run of this chapter failed" in bad
     assert "committed output" not in bad

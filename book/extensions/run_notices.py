@@ -22,10 +22,11 @@ def notices(root: Path | str, page: str) -> list[str]:
 
 
 def origin(record: Mapping[str, Any]) -> str:
-    """One line on profile, device, commit and date."""
+    """One line on profile, device, commit and date, with the record to download."""
     commit = record["commit"][:7] + ("" if record["clean"] else ", with uncommitted changes")
     return (f":::{{container}} provenance\nThese outputs come from profile `{record['profile']}` on "
-            f"{' and '.join(record['devices'])}, commit {commit}, {record['date'][:10]}.\n:::")
+            f"{' and '.join(record['devices'])}, commit {commit}, {record['date'][:10]} "
+            f"({{download}}`run record </book/results/{record['chapter']}.json>`).\n:::")
 
 
 def staleness(record: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ names another.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -83,9 +84,10 @@ def render(folder: Path, *, strict: bool) -> Outcome:
 
 
 def summary(index: Path) -> str:
-    """The main numbers, as the home page shows them."""
+    """The main numbers, as the home page shows them, without its references."""
     cells = [cell for cell in read(index).cells if SUMMARY_CELL in cell.source and cell.cell_type == "code"]
-    return "\n".join(output.data["text/markdown"] for cell in cells for output in cell.outputs if "data" in output)
+    shown = "\n".join(output.data["text/markdown"] for cell in cells for output in cell.outputs if "data" in output)
+    return re.sub(r" ?\{cite\}`\w+`", "", shown)
 
 
 def reproduce(repository: Path, folder: Path) -> int:
