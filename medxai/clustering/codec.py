@@ -5,6 +5,7 @@
 # %% ../../nbs/library/clustering/codec.ipynb #43ffc91f
 from __future__ import annotations
 from collections.abc import Callable
+from typing import Any
 import torch
 from torch import Tensor
 from .augmentation import as_images
@@ -13,7 +14,7 @@ from ..core.device import choose_device, generator, map_batches
 from ..core.errors import ContentError, NotFittedError, ShapeError
 
 # %% auto #0
-__all__ = ['training_images', 'ImageCodec', 'gaussian_codes']
+__all__ = ['training_images', 'ImageCodec', 'restored_network', 'gaussian_codes']
 
 # %% ../../nbs/library/clustering/codec.ipynb #b9985f87
 def training_images(images: Tensor, image_size: int, device: torch.device) -> Tensor:
@@ -99,6 +100,10 @@ class ImageCodec:
         self.network_.to(choose_device(self.device)).eval()
         return map_batches(function, x, batch_size=self.batch_size, device=self.device, progress=self.progress)
 
+    def _network_tensors(self) -> dict[str, Tensor]:
+        self._check_fitted()
+        return {f"network.{name}": tensor for name, tensor in self.network_.state_dict().items()}
+
     def _check_fitted(self) -> None:
         if not hasattr(self, "network_"): raise NotFittedError(type(self).__name__, expected="a call of fit first")
 
@@ -107,6 +112,20 @@ class ImageCodec:
         as_images(x[:1])
         if x.shape[1] != self.shape_[0]: raise ShapeError("images", found=x.shape, expected=f"(N, {self.shape_[0]}, H, W), as in fit")
         if x.is_floating_point(): _require_unit_range(x)
+
+
+def restored_network(tensors: dict[str, Tensor], options: dict[str, Any], n_clusters: int | None = None) -> Autoencoder:
+    """The network whose weights are among `tensors`, each under "network."; conditional if `n_clusters` is given.
+
+    >>> network = Autoencoder(channels=1, image_size=32, latent_size=4)
+    >>> weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    >>> restored_network(weights, network.options).image_size
+    32
+    """
+    network = Autoencoder(**options)
+    if n_clusters: network.decoder.add_condition(n_clusters)
+    network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")})
+    return network
 
 
 def gaussian_codes(n: int, mean: Tensor, std: Tensor, *, seed: int) -> Tensor:

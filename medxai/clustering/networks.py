@@ -4,12 +4,13 @@
 
 # %% ../../nbs/library/clustering/networks.ipynb #bb36d566
 from __future__ import annotations
+from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from ..core.errors import OptionError, ShapeError
 
 # %% auto #0
-__all__ = ['ASSIGNMENTS', 'Encoder', 'projection_head', 'Decoder', 'Autoencoder', 'cluster_scores']
+__all__ = ['Encoder', 'projection_head', 'Decoder', 'Autoencoder']
 
 # %% ../../nbs/library/clustering/networks.ipynb #a00c062e
 class Encoder(nn.Sequential):
@@ -21,12 +22,12 @@ class Encoder(nn.Sequential):
     torch.Size([2, 50])
     """
 
-    def __init__(self, *, channels: int, image_size: int, outputs: int, widths: tuple[int, ...] = (32, 64, 128)) -> None:
+    def __init__(self, *, channels: int, image_size: int, outputs: int, widths: Sequence[int] = (32, 64, 128)) -> None:
         reduction = 2 ** (len(widths) + 1)
         if image_size % reduction or image_size < reduction:
             raise OptionError("image_size", found=image_size, expected=f"a multiple of {reduction}")
         blocks = [nn.Sequential(nn.Conv2d(before, after, 4, stride=2, padding=1), nn.GELU(), nn.BatchNorm2d(after))
-                  for before, after in zip((channels, *widths), widths)]
+                  for before, after in zip([channels, *widths], widths)]
         super().__init__(*blocks, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(widths[-1] * (image_size // reduction) ** 2, outputs))
 
 # %% ../../nbs/library/clustering/networks.ipynb #aed54127
@@ -53,13 +54,13 @@ class Decoder(nn.Module):
     torch.Size([2, 1, 32, 32])
     """
 
-    def __init__(self, *, channels: int, image_size: int, latent_size: int, widths: tuple[int, ...] = (64, 128)) -> None:
+    def __init__(self, *, channels: int, image_size: int, latent_size: int, widths: Sequence[int] = (64, 128)) -> None:
         super().__init__()
         self.side = image_size // 2 ** len(widths)
         self.paint = nn.Linear(latent_size, self.side ** 2)
         self.paint_condition: nn.Linear | None = None
         blocks = [nn.Sequential(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.BatchNorm2d(after), nn.GELU())
-                  for before, after in zip((1, *widths), widths)]
+                  for before, after in zip([1, *widths], widths)]
         self.blocks = nn.Sequential(*blocks, nn.ConvTranspose2d(widths[-1], channels, 3, padding=1), nn.Sigmoid())
 
     def forward(self, h: Tensor, c: Tensor | None = None) -> Tensor:
@@ -86,15 +87,21 @@ class Autoencoder(nn.Module):
     ----------
     variational : the encoder gives mean and log-variance; `encode` returns the mean
 
+    Attributes
+    ----------
+    options : the arguments, as JSON can hold them
+
     >>> network = Autoencoder(channels=1, image_size=32, latent_size=50).eval()
     >>> network.decoder(network.encode(torch.zeros(2, 1, 32, 32))).shape
     torch.Size([2, 1, 32, 32])
     """
 
-    def __init__(self, *, channels: int, image_size: int, latent_size: int, encoder_widths: tuple[int, ...] = (32, 64, 128),
-                 decoder_widths: tuple[int, ...] = (64, 128), variational: bool = False) -> None:
+    def __init__(self, *, channels: int, image_size: int, latent_size: int, encoder_widths: Sequence[int] = (32, 64, 128),
+                 decoder_widths: Sequence[int] = (64, 128), variational: bool = False) -> None:
         super().__init__()
-        self.variational, self.image_size, self.channels, self.latent_size = variational, image_size, channels, latent_size
+        self.options = {"channels": channels, "image_size": image_size, "latent_size": latent_size, "variational": variational,
+                        "encoder_widths": list(encoder_widths), "decoder_widths": list(decoder_widths)}
+        self.variational, self.image_size = variational, image_size
         self.encoder = Encoder(channels=channels, image_size=image_size, outputs=latent_size * (2 if variational else 1), widths=encoder_widths)
         self.projector = projection_head(latent_size)
         self.decoder = Decoder(channels=channels, image_size=image_size, latent_size=latent_size, widths=decoder_widths)
@@ -107,26 +114,3 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Codes h (N, L) of images (N, C, S, S)."""
         return self.moments(x)[0] if self.variational else self.encoder(x)
-
-# %% ../../nbs/library/clustering/networks.ipynb #bdc92d2f
-ASSIGNMENTS = ("inner_product", "nearest")
-
-
-def cluster_scores(h: Tensor, prototypes: Tensor, *, assignment: str = "inner_product", temperature: float = 1.0) -> Tensor:
-    """Logits (N, K) of the cluster posterior; their softmax is c.
-
-    Parameters
-    ----------
-    h : codes (N, L)
-    prototypes : B, (L, K), one column for each cluster
-    assignment : "inner_product" as in the paper, or "nearest" for the negative squared distance
-    temperature : T
-
-    Source: Ferrante et al. 2022, code.
-
-    >>> cluster_scores(torch.tensor([[2.0, 0.0]]), torch.eye(2)).argmax(1)
-    tensor([0])
-    """
-    scores = h @ prototypes
-    if assignment == "nearest": scores = 2 * scores - h.square().sum(1, keepdim=True) - prototypes.square().sum(0)
-    return scores / temperature
