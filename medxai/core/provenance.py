@@ -31,7 +31,7 @@ if TYPE_CHECKING: from IPython.display import Markdown
 _all_ = ["Unit"]
 
 # %% auto #0
-__all__ = ['Record', 'choose_row', 'results_folder', 'Report', 'Experiment', 'stale', 'fits', 'Unit']
+__all__ = ['Record', 'choose_row', 'results_folder', 'Report', 'Experiment', 'stale', 'Unit']
 
 # %% ../../nbs/library/core/provenance.ipynb #d3d925d3
 class _Prose(string.Formatter):
@@ -188,10 +188,7 @@ class Experiment(Report):
     ----------
     chapter : name of the chapter's notebook, without suffix
     sizes : one row of settings per profile, see `choose_row`; the chosen row is then in `.sizes`, its name in `.row`
-
-    Attributes
-    ----------
-    results : folder of units and record, see `results_folder`
+    profile : None asks MEDXAI_PROFILE
 
     >>> experiment = Experiment("example", sizes={"quick": {"epochs": 1}}, profile="quick")
     >>> unit = experiment.unit(lambda method, data, seed: Unit({"accuracy": 0.9}), method="cae", data="digits", seed=0)
@@ -260,8 +257,3 @@ def stale(record: Record, package: str = "medxai") -> list[str]:
     ['medxai.core.errors:MedxaiError']
     """
     return sorted({*record.content["changed"], *changed(record.content["code"], package_sources(package))})
-
-
-def fits(record: Record, notebook: str | Path) -> bool:
-    """Whether a refresh wrote the record from the code that the notebook holds now."""
-    return record.content["notebook"] is not None and record.content["notebook"] == notebook_hash(notebook)

@@ -188,7 +188,7 @@ def called_hashes(definitions: Iterable[tuple[str, str]], sources: Mapping[str, 
     wanted = set(definitions) | {(module, "constants") for module, _ in definitions if module != "chapter"}
     found: dict[str, str] = {}
     for module, name in sorted(wanted):
-        if module == "chapter": digest = _chapter_hash((chapter or {}).get(name))
+        if module == "chapter": digest = _chapter_hash(name, chapter or {})
         else:
             table = definition_hashes(sources.get(module, ""))
             digest = table.get(name, table["constants"])
@@ -196,10 +196,19 @@ def called_hashes(definitions: Iterable[tuple[str, str]], sources: Mapping[str, 
     return found
 
 
-def _chapter_hash(definition: Any) -> str:
-    """Hash of a function or class that was defined in a cell; of nothing where its source is not to be had."""
-    try: return code_hash(inspect.getsource(definition))
-    except (OSError, TypeError, SyntaxError): return code_hash("")
+def _chapter_hash(name: str, chapter: Mapping[str, Any]) -> str:
+    """Hash of a function or class that was defined in a cell or a script; of nothing where its source is not to be had."""
+    try: return code_hash(inspect.getsource(chapter[name]))
+    except (KeyError, OSError, TypeError, SyntaxError):  # inspect does not find a class that stands in a cell
+        found = (_find(name, cell) for cell in reversed(chapter.get("In", [])))
+        return code_hash(next(filter(None, found), []))
+
+
+def _find(name: str, cell: str) -> list[ast.stmt]:
+    """The definitions of this name in a cell; none in a cell that is not Python."""
+    try: statements = ast.parse(_MAGIC.sub("", cell)).body
+    except SyntaxError: return []
+    return [s for s in statements if isinstance(s, _DEFINITIONS) and s.name == name]
 
 # %% ../../nbs/library/core/staleness.ipynb #3750ae1c
 def changed(code: Mapping[str, str], sources: Mapping[str, str], chapter: Mapping[str, Any] | None = None) -> list[str]:

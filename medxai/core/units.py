@@ -227,7 +227,6 @@ def compute_unit(compute: Callable[..., Unit], told: Mapping[str, Any],
     if not isinstance(unit, Unit):
         raise OptionError("compute", found=type(unit).__name__, expected="a function that returns a Unit")
     unit = replace(unit, seconds=round(time.perf_counter() - start, 3))
-    _say(f"computed in {unit.seconds:.1f} s")
     return unit, called_hashes(called.definitions, sources, chapter)
 
 
@@ -266,6 +265,7 @@ class UnitStore:
         path = self.folder / f"{unit_name(told['method'], told['data'], told['seed'], {'row': self.row, **told})}.json"
         if not (found := self._stored(path, chapter_of(compute))):
             unit, code = compute_unit(compute, told, self.sources)
+            _say(f"{path.stem}: computed in {unit.seconds:.1f} s")
             write_unit(path, unit, {"told": told, "row": self.row, "code": code, **self.environment})
             found = *read_unit(path), []
         self.used[path.stem] = found[1] | {"seconds": found[0].seconds, "changed": found[2]}
