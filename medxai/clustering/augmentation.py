@@ -12,23 +12,35 @@ from torch.nn import functional as F
 from ..core.errors import DtypeError, ShapeError
 
 # %% auto #0
-__all__ = ['as_images', 'random_affine', 'blur', 'Augmentation']
+__all__ = ['check_images', 'as_images', 'random_affine', 'blur', 'Augmentation']
 
 # %% ../../nbs/library/clustering/augmentation.ipynb #99c5823d
-def as_images(x: Tensor, size: int | tuple[int, int] | None = None) -> Tensor:
-    """Images (N, C, H, W) as float32 in [0, 1], resized to `size`, a side or (height, width), if asked.
+def check_images(x: Tensor) -> None:
+    """Refuse what is not a batch of images.
 
     Raises
     ------
     DtypeError : if `x` is neither a uint8 nor a float tensor
     ShapeError : if `x` is not (N, C, H, W) with at least one pixel
 
-    >>> as_images(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), size=32).mean()
-    tensor(1.)
+    >>> check_images(torch.zeros(2, 3, 28, 28))
     """
     if not isinstance(x, Tensor) or not (x.dtype == torch.uint8 or x.is_floating_point()):
         raise DtypeError("images", found=getattr(x, "dtype", type(x).__name__), expected="a uint8 tensor, or a float tensor in [0, 1]")
     if x.ndim != 4 or 0 in x.shape[1:]: raise ShapeError("images", found=x.shape, expected="(N, C, H, W)")
+
+
+def as_images(x: Tensor, size: int | tuple[int, int] | None = None) -> Tensor:
+    """Images (N, C, H, W) as float32 in [0, 1], resized to `size`, a side or (height, width), if asked.
+
+    Raises
+    ------
+    DtypeError, ShapeError : see `check_images`
+
+    >>> as_images(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), size=32).mean()
+    tensor(1.)
+    """
+    check_images(x)
     x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
     size = (size, size) if isinstance(size, int) else size
     if size is None or x.shape[-2:] == size: return x

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 import torch
 from torch import Tensor
-from .augmentation import as_images
+from .augmentation import as_images, check_images
 from .networks import Autoencoder
 from ..core.device import choose_device, generator, map_batches
 from ..core.errors import ContentError, NotFittedError, ShapeError
@@ -22,13 +22,13 @@ def training_images(images: Tensor, image_size: int, device: torch.device) -> Te
 
     Raises
     ------
-    ShapeError, DtypeError : see `as_images`
+    ShapeError, DtypeError : see `check_images`
     ContentError : if float images hold NaN or lie outside [0, 1]
 
     >>> training_images(torch.zeros(2, 1, 28, 28, dtype=torch.uint8), 32, torch.device("cpu")).shape
     torch.Size([2, 1, 32, 32])
     """
-    as_images(images[:1])
+    check_images(images)
     if images.is_floating_point(): _require_unit_range(images)
     if images.shape[-2:] == (image_size, image_size): return images.to(device)
     resize = lambda batch: as_images(batch, image_size)
@@ -109,7 +109,7 @@ class ImageCodec:
 
     def _check_images(self, x: Tensor) -> None:
         self._check_fitted()
-        as_images(x[:1])
+        check_images(x)
         if x.shape[1] != self.shape_[0]: raise ShapeError("images", found=x.shape, expected=f"(N, {self.shape_[0]}, H, W), as in fit")
         if x.is_floating_point(): _require_unit_range(x)
 
