@@ -37,14 +37,14 @@ class TwoViews(L.LightningModule):
 
     def __init__(self, network: Autoencoder, augmentation: Augmentation, *, learning_rate: float, weight_decay: float, seed: int) -> None:
         super().__init__()
-        self.network, self.augmentation = network, augmentation
+        self.network, self.augmentation = network.to(memory_format=torch.channels_last), augmentation
         self.learning_rate, self.weight_decay, self.seed = learning_rate, weight_decay, seed
 
     def two_views(self, images: Tensor, index: int) -> Tensor:
         """First views and then second views (2N, C, S, S) of the images of one batch."""
         draw = generator(self.seed, "views", self.current_epoch, index, self.global_rank, device=images.device)
         views = torch.cat([self.augmentation(images, draw), self.augmentation(images, draw)])
-        return views.contiguous(memory_format=torch.channels_last) if views.is_cuda else views
+        return views.contiguous(memory_format=torch.channels_last)
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
