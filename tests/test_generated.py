@@ -14,6 +14,7 @@ import pytest
 
 import generate
 
+NAME = "medxai"
 BARE_INSTALL = re.compile(r"pip3? install[^\n#]*?[\s\"'](?:medxai|MEDXAI)(?:\[[\w,]*\])?(?!\s*@)(?![\w./-])")
 
 
@@ -37,10 +38,10 @@ def test_pyproject_agrees_with_the_settings(root: Path):
 
 
 @pytest.mark.parametrize(("line", "bare"), [
-    ("pip install " + "medxai", True),
-    ('!pip install -q "' + 'medxai[compare]"', True),
-    ("python -m pip install --upgrade " + "medxai==0.1.0", True),
-    ("uv pip install torch " + "medxai", True),
+    (f"pip install {NAME}", True),
+    (f'!pip install -q "{NAME}[compare]"', True),
+    (f"python -m pip install --upgrade {NAME}==0.1.0", True),
+    (f"uv pip install torch {NAME}", True),
     ('pip install "medxai @ git+https://host/medxai/medxai"', False),
     ("pip install git+https://host/medxai/medxai", False),
     ("pip install ./dist/medxai-0.1.0-py3-none-any.whl", False),
@@ -104,6 +105,7 @@ def test_the_install_cell_does_nothing_elsewhere(monkeypatch: pytest.MonkeyPatch
 def test_the_lines_of_the_readme_work_when_pasted(root: Path, tmp_path: Path):
     [code] = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.DOTALL)
     assert len(code.strip().splitlines()) == 5
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    shorter = re.sub(r"epochs=\d+", "epochs=1", code)
+    done = subprocess.run([sys.executable, "-c", shorter], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("tensor(")
+    assert "accuracy" in done.stdout

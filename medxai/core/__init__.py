@@ -7,8 +7,10 @@ from __future__ import annotations
 import lazy_loader
 
 # %% auto #0
-__all__ = ['compatibility', 'device', 'errors', 'plotting', 'provenance', 'staleness', 'statistics', 'training']
+__all__ = ['compatibility', 'device', 'environment', 'errors', 'plotting', 'provenance', 'staleness', 'statistics', 'training',
+           'units', 'weights']
 
 # %% ../../nbs/library/core/api.ipynb #47f9a8bb
-_all_ = ["compatibility", "device", "errors", "plotting", "provenance", "staleness", "statistics", "training"]
+_all_ = ["compatibility", "device", "environment", "errors", "plotting", "provenance", "staleness", "statistics",
+         "training", "units", "weights"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=_all_)
