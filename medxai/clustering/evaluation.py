@@ -4,6 +4,7 @@
 
 # %% ../../nbs/library/clustering/evaluation.ipynb #b3b5ba27
 from __future__ import annotations
+from functools import partial
 from typing import Any
 import numpy as np
 import pandas as pd
@@ -24,8 +25,8 @@ from ..core.errors import ContentError, DtypeError, ShapeError
 from ..core.statistics import Statistic, bootstrap_interval
 
 # %% auto #0
-__all__ = ['balanced_accuracy', 'mutual_information', 'rand_index', 'davies_bouldin', 'evaluate_clustering', 'probe_predictions',
-           'probe', 'reconstruction_error']
+__all__ = ['balanced_accuracy', 'mutual_information', 'rand_index', 'davies_bouldin', 'centre_distances', 'evaluate_clustering',
+           'probe_predictions', 'probe', 'reconstruction_error']
 
 # %% ../../nbs/library/clustering/evaluation.ipynb #8e09ed9e
 def _counts(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
@@ -73,26 +74,42 @@ def rand_index(truth: NDArray[Any], clusters: NDArray[Any]) -> float:
     return (both - chance) / ((rows + columns) / 2 - chance) if rows + columns != 2 * chance else float("nan")
 
 # %% ../../nbs/library/clustering/evaluation.ipynb #e2b80c00
-def davies_bouldin(embedding: NDArray[Any], clusters: NDArray[Any]) -> float:
+def davies_bouldin(to_centre: NDArray[Any], clusters: NDArray[Any], between: NDArray[Any]) -> float:
     """Davies–Bouldin index, at least 0; NaN with fewer than two clusters.
 
     Parameters
     ----------
-    embedding : (N, L)
+    to_centre : (N,) distance of each image from the centre of its cluster
     clusters : (N,) integers from 0; numbers without members do not count
+    between : (K, K) distances of the centres
 
-    Source: Davies & Bouldin 1979, eq. 5 with p = q = 2, distances not squared, as in scikit-learn.
+    Source: Davies & Bouldin 1979, with mean Euclidean distances, as in scikit-learn.
 
-    >>> davies_bouldin(np.array([[0.0], [2.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))
+    >>> davies_bouldin(np.array([1, 1, 1, 1]), np.array([0, 0, 1, 1]), np.array([[0, 10], [10, 0]]))
     0.2
     """
-    _, members, n = np.unique(clusters, return_inverse=True, return_counts=True)
-    if len(n) < 2: return float("nan")
-    centres = np.eye(len(n))[members].T @ embedding / n[:, None]
-    spread = np.bincount(members, np.linalg.norm(embedding - centres[members], axis=1)) / n
-    distance = cdist(centres, centres)
+    n = np.bincount(clusters, minlength=len(between))
+    held = n > 0
+    if held.sum() < 2: return float("nan")
+    spread = np.bincount(clusters, to_centre, minlength=len(between))[held] / n[held]
+    distance = between[np.ix_(held, held)].astype(float)
     distance[distance == 0] = np.inf
     return float(((spread + spread[:, None]) / distance).max(1).mean())
+
+
+def centre_distances(embedding: NDArray[Any], clusters: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Distance (N,) of each code (N, L) from the mean of its cluster, and distances (K, K) of the means.
+
+    Parameters
+    ----------
+    clusters : (N,) every integer from 0 to K - 1 at least once
+
+    >>> centre_distances(np.array([[0.0], [2.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))[1].tolist()
+    [[0.0, 10.0], [10.0, 0.0]]
+    """
+    members = np.eye(int(clusters.max()) + 1)[clusters]
+    centres = members.T @ embedding / members.sum(0)[:, None]
+    return np.linalg.norm(embedding - centres[clusters], axis=1), cdist(centres, centres)
 
 # %% ../../nbs/library/clustering/evaluation.ipynb #e277a531
 def _labels(thing: str, values: ArrayLike | Tensor, n: int | None = None) -> NDArray[Any]:
@@ -179,10 +196,11 @@ def evaluate_clustering(*, truth: ArrayLike | Tensor, predicted: ArrayLike | Ten
     if patients.shape != t.shape: raise ShapeError("groups", found=patients.shape, expected=f"({len(t)},)")
     score = np.full(len(t), np.nan)
     if probabilities is not None and len(np.unique(t)) == 2: score = _codes("probabilities", probabilities, len(t), 2)[:, 1]
-    positive = t == t.max()
+    positive, c = t == t.max(), np.unique(c, return_inverse=True)[1]
     t, p = np.unique([t, p], return_inverse=True)[1].reshape(2, -1)
-    c = np.unique(c, return_inverse=True)[1]
     part = np.sort(np.random.default_rng(seed).choice(len(t), min(len(t), _MOST_DISTANCES), replace=False))
+    near_c = np.unique(c[part], return_inverse=True)[1]
+    to_centre, between = centre_distances(e[part], near_c)
     every, near = ({"groups": g, "n_resamples": n_resamples, "seed": seed} for g in (patients, patients[part]))
     rows = {
         "accuracy": _row(np.mean, t == p, **every),
@@ -190,8 +208,8 @@ def evaluate_clustering(*, truth: ArrayLike | Tensor, predicted: ArrayLike | Ten
         "auc": _row(_auc, positive, score, **every),
         "nmi": _row(mutual_information, t, c, **every),
         "ari": _row(rand_index, t, c, **every),
-        "silhouette": _row(np.mean, _silhouettes(e[part], c[part]), **near),
-        "davies_bouldin": _row(davies_bouldin, e[part], c[part], **near),
+        "silhouette": _row(np.mean, _silhouettes(e[part], near_c), **near),
+        "davies_bouldin": _row(partial(davies_bouldin, between=between), to_centre, near_c, **near),
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("metric")
 
