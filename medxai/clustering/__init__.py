@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from medxai.clustering.augmentation import Augmentation
     from medxai.clustering.autoencoder import ContrastiveAutoencoder
     from medxai.clustering.clusters import Clustering
+    from medxai.clustering.losses import nt_xent
+    from medxai.clustering.prototypes import Assignment
     from medxai.clustering.supervised import ImageClassifier
 
 # %% auto #0
-__all__ = ['Clustering', 'ContrastiveAutoencoder', 'ImageClassifier']
+__all__ = ['Assignment', 'Augmentation', 'Clustering', 'ContrastiveAutoencoder', 'ImageClassifier', 'nt_xent']
 
 # %% ../../nbs/library/clustering/api.ipynb #6a652b45
-_all_ = ["Clustering", "ContrastiveAutoencoder", "ImageClassifier"]
+_all_ = ["Assignment", "Augmentation", "Clustering", "ContrastiveAutoencoder", "ImageClassifier", "nt_xent"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={
-    "autoencoder": ["ContrastiveAutoencoder"], "clusters": ["Clustering"], "supervised": ["ImageClassifier"]})
+    "augmentation": ["Augmentation"], "autoencoder": ["ContrastiveAutoencoder"], "clusters": ["Clustering"],
+    "losses": ["nt_xent"], "prototypes": ["Assignment"], "supervised": ["ImageClassifier"]})

@@ -107,9 +107,9 @@ class Record:
         return _Prose().vformat(template, (), cast(Any, self))
 
     def prose(self, template: str) -> Markdown:
-        """`render(template)` as Markdown that a notebook displays."""
+        """`render(template)` as Markdown that a notebook displays; says so where nothing is recorded yet."""
         from IPython.display import Markdown
-        return Markdown(self.render(template))
+        return Markdown(self.render(template) if self.content["numbers"] else "*The numbers stand here once the chapter has been run to its end.*")
 
 # %% ../../nbs/library/core/provenance.ipynb #da6c52bc
 def choose_row(rows: Iterable[str], profile: str | None = None) -> tuple[str, str]:
@@ -217,6 +217,11 @@ class Experiment(Report):
             print(f"unit {number} of {len(cases)}: {method} on {data}, seed {seed}", file=sys.stderr, flush=True)
             found[method, data, seed] = self.unit(compute, method=method, data=data, seed=seed, **settings)
         return found
+
+    def latest(self) -> Record:
+        """The record of the last run that came to its end, or one without numbers."""
+        path = self.results / f"{self.chapter}.json"
+        return Record.load(path) if path.exists() else Record({"numbers": {}})
 
     def save(self) -> Record:
         """Write <results>/<chapter>.json and return it; may be called again when more was reported."""
