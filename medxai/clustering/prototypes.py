@@ -24,7 +24,7 @@ class Assignment:
 
     Parameters
     ----------
-    kind : "inner_product" as in the paper, or "nearest", by squared distance
+    kind : "nearest", by squared distance, or "inner_product"
     temperature : T, by which the scores are divided before the softmax
     conditional : the decoder receives the posterior as well
 
@@ -34,11 +34,11 @@ class Assignment:
 
     Source: Ferrante et al. 2022, code.
 
-    >>> Assignment().scores(torch.tensor([[2.0, 0.0]]), torch.eye(2))
+    >>> Assignment("inner_product").scores(torch.tensor([[2.0, 0.0]]), torch.eye(2))
     tensor([[2., 0.]])
     """
 
-    kind: str = "inner_product"
+    kind: str = "nearest"
     temperature: float = 1.0
     conditional: bool = False
 
