@@ -85,8 +85,8 @@ def resamples(n: int, groups: ArrayLike | None = None, *, rng: np.random.Generat
         yield order[np.arange(ends[-1]) + np.repeat(starts[drawn] - ends + sizes[drawn], sizes[drawn])]
 
 # %% ../../nbs/library/core/statistics.ipynb #5b6c57e9
-def _percentiles(value: float, draw: Callable[[], float], n_resamples: int, confidence: float) -> Interval:
-    """Percentile interval around `value` from `n_resamples` calls of `draw`."""
+def _percentiles(value: float, draw: Callable[[], float], n_resamples: int, confidence: float, centred: bool = False) -> Interval:
+    """Percentile interval around `value` from `n_resamples` calls of `draw`; shifted by their bias if `centred`."""
     if not 0 < confidence < 1: raise OptionError("confidence", found=confidence, expected="between 0 and 1")
     if n_resamples < 1: raise OptionError("n_resamples", found=n_resamples, expected="at least 1")
     if math.isnan(value): raise ContentError("statistic", found="NaN on the whole sample", expected="a number")
@@ -97,7 +97,8 @@ def _percentiles(value: float, draw: Callable[[], float], n_resamples: int, conf
     if undefined > n_resamples / 10:
         raise ContentError("statistic", found=f"undefined in {undefined} of {n_resamples} resamples",
                            expected="at most a tenth", hint="The sample is too small, or one class too rare.")
-    low, high = np.nanpercentile(drawn, [50 * (1 - confidence), 50 * (1 + confidence)])
+    bias = np.nanmean(drawn) - value if centred else 0.0
+    low, high = np.nanpercentile(drawn, [50 * (1 - confidence), 50 * (1 + confidence)]) - bias
     return Interval(value, float(low), float(high))
 
 
@@ -111,7 +112,7 @@ def _aligned(*arrays: ArrayLike) -> tuple[NDArray[Any], ...]:
 
 # %% ../../nbs/library/core/statistics.ipynb #723bbd5f
 def bootstrap_interval(statistic: Statistic, *arrays: ArrayLike, groups: ArrayLike | None = None,
-                       n_resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Interval:
+                       n_resamples: int = 2000, confidence: float = 0.95, centred: bool = False, seed: int = 0) -> Interval:
     """`statistic(*arrays)` with a percentile bootstrap interval over images, or over whole groups.
 
     Parameters
@@ -120,6 +121,7 @@ def bootstrap_interval(statistic: Statistic, *arrays: ArrayLike, groups: ArrayLi
     arrays : one or more of shape (N, ...), resampled together along the first axis
     groups : (N,) patient of each image
     n_resamples, confidence, seed : number of bootstrap samples, coverage, seed of the draws
+    centred : shift the bounds by the bias of the resamples, for a statistic that repeated images bias
 
     Raises
     ------
@@ -137,7 +139,7 @@ def bootstrap_interval(statistic: Statistic, *arrays: ArrayLike, groups: ArrayLi
         i = next(draws)
         return float(statistic(*(array[i] for array in data)))
 
-    return _percentiles(float(statistic(*data)), draw, n_resamples, confidence)
+    return _percentiles(float(statistic(*data)), draw, n_resamples, confidence, centred)
 
 # %% ../../nbs/library/core/statistics.ipynb #f35d50d8
 def _seed_mean(statistic: Statistic, truth: NDArray[Any], predictions: NDArray[Any], seeds: Indices) -> float:
@@ -155,7 +157,7 @@ def _per_seed(name: str, predictions: ArrayLike, n: int) -> NDArray[Any]:
 
 
 def seeds_interval(statistic: Statistic, truth: ArrayLike, predictions: ArrayLike, groups: ArrayLike | None = None, *,
-                   n_resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Interval:
+                   n_resamples: int = 2000, confidence: float = 0.95, centred: bool = False, seed: int = 0) -> Interval:
     """Mean over seeds of `statistic(truth, prediction)`, with an interval over images and seeds jointly.
 
     Parameters
@@ -164,7 +166,7 @@ def seeds_interval(statistic: Statistic, truth: ArrayLike, predictions: ArrayLik
     truth : (N, ...)
     predictions : (S, N, ...) one row per seed, all for the same images
     groups : (N,) patient of each image
-    n_resamples, confidence, seed : as in `bootstrap_interval`
+    n_resamples, confidence, centred, seed : as in `bootstrap_interval`
 
     Raises
     ------
@@ -181,7 +183,7 @@ def seeds_interval(statistic: Statistic, truth: ArrayLike, predictions: ArrayLik
         i = next(draws)
         return _seed_mean(statistic, target[i], rows[:, i], rng.integers(len(rows), size=len(rows)))
 
-    return _percentiles(_seed_mean(statistic, target, rows, every), draw, n_resamples, confidence)
+    return _percentiles(_seed_mean(statistic, target, rows, every), draw, n_resamples, confidence, centred)
 
 # %% ../../nbs/library/core/statistics.ipynb #d18254f0
 def paired_difference(statistic: Statistic, truth: ArrayLike, a: ArrayLike, b: ArrayLike,
