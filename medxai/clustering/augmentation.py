@@ -26,11 +26,12 @@ def check_images(x: Tensor) -> None:
     >>> check_images(torch.zeros(2, 3, 28, 28))
     """
     if not isinstance(x, Tensor) or not (x.dtype == torch.uint8 or x.is_floating_point()):
-        raise DtypeError("images", found=getattr(x, "dtype", type(x).__name__), expected="a uint8 tensor, or a float tensor in [0, 1]")
+        found = getattr(x, "dtype", type(x).__name__)
+        raise DtypeError("images", found=found, expected="a uint8 tensor, or a float tensor in [0, 1]")
     if x.ndim != 4 or 0 in x.shape[1:]: raise ShapeError("images", found=x.shape, expected="(N, C, H, W)")
 
 
-def as_images(x: Tensor, size: int | tuple[int, int] | None = None) -> Tensor:
+def as_images(x: Tensor, size: int | tuple[int, ...] | None = None) -> Tensor:
     """Images (N, C, H, W) as float32 in [0, 1], resized to `size`, a side or (height, width), if asked.
 
     Raises
@@ -58,7 +59,7 @@ def random_affine(n: int, *, scale: tuple[float, float], degrees: float, shift: 
     shift : largest shift, as a share of the image's side
     flip : mirror every second image, left to right, by chance
 
-    >>> random_affine(2, scale=(1, 1), degrees=0, shift=0, flip=False, generator=Generator())[0]
+    >>> random_affine(2, scale=(1, 1), degrees=0, shift=0, flip=False, generator=Generator())[0].abs()
     tensor([[1., 0., 0.],
             [0., 1., 0.]])
     """
@@ -118,8 +119,10 @@ class Augmentation:
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """One random view (N, C, H, W), float32 in [0, 1], of each image in `images`, uint8 or float."""
         x = as_images(images)
-        affine = random_affine(len(x), scale=self.scale, degrees=self.degrees, shift=self.shift, flip=self.flip, generator=generator)
-        x = F.grid_sample(x, F.affine_grid(affine, list(x.shape), align_corners=False), padding_mode="border", align_corners=False)
+        affine = random_affine(len(x), scale=self.scale, degrees=self.degrees, shift=self.shift, flip=self.flip,
+                               generator=generator)
+        grid = F.affine_grid(affine, list(x.shape), align_corners=False)
+        x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
         return self._noise(self._light(x, generator), generator)
 
     def _light(self, x: Tensor, generator: Generator) -> Tensor:

@@ -5,7 +5,6 @@
 # %% ../../nbs/library/clustering/autoencoder.ipynb #a08613c0
 from __future__ import annotations
 import copy
-import hashlib
 from pathlib import Path
 from typing import Any
 import torch
@@ -19,11 +18,11 @@ from .phases import Refinement, WarmUp
 from .prototypes import Assignment, find_elbow, kmeans
 from ..core.device import choose_device, generator
 from ..core.errors import OptionError
-from ..core.training import Batches, train
+from ..core.training import Batches, digest, train
 from ..core.weights import load_weights, save_weights
 
 # %% auto #0
-__all__ = ['AutoencoderOptions', 'ContrastiveAutoencoder', 'digest']
+__all__ = ['AutoencoderOptions', 'ContrastiveAutoencoder']
 
 # %% ../../nbs/library/clustering/autoencoder.ipynb #41c49595
 class AutoencoderOptions(BaseEstimator):
@@ -44,7 +43,8 @@ class AutoencoderOptions(BaseEstimator):
         self.encoder_widths, self.decoder_widths, self.augmentation = encoder_widths, decoder_widths, augmentation
         self.temperature, self.contrastive_weight = temperature, contrastive_weight
         self.reconstruction_weight, self.kl_weight = reconstruction_weight, kl_weight
-        self.max_epochs, self.batch_size, self.learning_rate, self.weight_decay = max_epochs, batch_size, learning_rate, weight_decay
+        self.max_epochs, self.batch_size = max_epochs, batch_size
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.device, self.precision, self.devices, self.num_nodes = device, precision, devices, num_nodes
         self.checkpoint, self.progress, self.seed = checkpoint, progress, seed
 
@@ -53,8 +53,9 @@ class AutoencoderOptions(BaseEstimator):
         if self.latent_size < 1: raise OptionError("latent_size", found=self.latent_size, expected="at least 1")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return Autoencoder(channels=channels, image_size=self.image_size, latent_size=self.latent_size, variational=self.variational,
-                               encoder_widths=self.encoder_widths, decoder_widths=self.decoder_widths)
+            return Autoencoder(channels=channels, image_size=self.image_size, latent_size=self.latent_size,
+                               encoder_widths=self.encoder_widths, decoder_widths=self.decoder_widths,
+                               variational=self.variational)
 
     def _optimiser(self) -> dict[str, Any]:
         return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "seed": self.seed}
@@ -106,7 +107,7 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
                        reconstruction_weight=self.reconstruction_weight, kl_weight=self.kl_weight, **self._optimiser())
         self.history_ = train(phase, Batches(x, batch_size=self.batch_size, seed=self.seed), max_epochs=self.max_epochs,
                               **self._training("phase 1", images=digest(x)))
-        self.network_, self.shape_ = network, tuple(images.shape[1:])
+        self.network_, self.shape_ = network, (images.shape[1], images.shape[2], images.shape[3])
         h = self.transform(x)
         self.mean_, self.std_ = h.mean(0), h.std(0)
         return self
@@ -122,7 +123,8 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
         assignment : how codes are compared with prototypes, and whether the decoder is conditional
         """
         self._check_images(images)
-        if isinstance(n_clusters, str) and n_clusters != "elbow": raise OptionError("n_clusters", found=repr(n_clusters), expected="a number or 'elbow'")
+        if isinstance(n_clusters, str) and n_clusters != "elbow":
+            raise OptionError("n_clusters", found=repr(n_clusters), expected="a number or 'elbow'")
         draw = generator(self.seed, "codes to cluster", device=choose_device(self.device))
         x = training_images(images, self.image_size, choose_device(self.device))
         h = self._map(lambda batch: self.network_.encode(self.augmentation(batch, draw)), x)
@@ -150,7 +152,8 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
     def save(self, path: str | Path) -> Path:
         """Write the trained network as one safetensors file."""
         tensors = self._network_tensors() | {"mean": self.mean_, "std": self.std_}
-        return save_weights(path, "ContrastiveAutoencoder", tensors, {"network": self.network_.options, "shape": list(self.shape_), "seed": self.seed})
+        options = {"network": self.network_.options, "shape": list(self.shape_), "seed": self.seed}
+        return save_weights(path, "ContrastiveAutoencoder", tensors, options)
 
     @classmethod
     def load(cls, path: str | Path, **options: Any) -> ContrastiveAutoencoder:
@@ -161,12 +164,3 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
         model.network_, model.shape_ = restored_network(tensors, stored["network"]), tuple(stored["shape"])
         model.mean_, model.std_ = tensors["mean"], tensors["std"]
         return model
-
-
-def digest(x: Tensor) -> str:
-    """SHA-256 of a tensor's contents, which tells one training set from another.
-
-    >>> digest(torch.zeros(2)) == digest(torch.zeros(2)), digest(torch.zeros(2)) == digest(torch.ones(2))
-    (True, False)
-    """
-    return hashlib.sha256(x.cpu().contiguous().numpy()).hexdigest()

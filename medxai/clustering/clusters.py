@@ -4,9 +4,11 @@
 
 # %% ../../nbs/library/clustering/clusters.ipynb #8b75138b
 from __future__ import annotations
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
+import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
@@ -42,7 +44,7 @@ class Prototypes(ImageCodec):
     """
 
     def __init__(self, network: Autoencoder, prototypes: Tensor, embedding: Tensor, assignment: Assignment,
-                 shape: tuple[int, int, int], **options: Any) -> None:
+                 shape: tuple[int, ...], **options: Any) -> None:
         vars(self).update(options)
         self.network_, self.prototypes_, self.embedding_ = network, prototypes.cpu(), embedding
         self.assignment, self.shape_ = assignment, shape
@@ -94,7 +96,7 @@ class Clustering(Prototypes):
     """
 
     elbow_: Elbow | None = None
-    history_: list[dict[str, float]] = []
+    history_: Sequence[dict[str, float]] = ()
 
     def name(self, labels: Tensor, *, mapping: str = "majority") -> Tensor:
         """Give each cluster a label, (K,), from the labels (N,) of the images that it was made from; see `name_clusters`."""
@@ -122,7 +124,8 @@ class Clustering(Prototypes):
         """Write network, prototypes, codes and names as one safetensors file."""
         tensors = self._network_tensors() | {"prototypes": self.prototypes_, "embedding": self.embedding_}
         names = {"mapping": self.mapping_} if hasattr(self, "labels_") else {}
-        options = {"network": self.network_.options, "assignment": asdict(self.assignment), "shape": list(self.shape_), "seed": self.seed, **names}
+        options = {"network": self.network_.options, "assignment": asdict(self.assignment), "shape": list(self.shape_),
+                   "seed": self.seed, **names}
         return save_weights(path, "Clustering", tensors | ({"labels": self.labels_} if names else {}), options)
 
     @classmethod
@@ -130,8 +133,9 @@ class Clustering(Prototypes):
         """A clustering that `save` wrote; see `load_weights` for the errors."""
         tensors, options = load_weights(path, "Clustering")
         assignment = Assignment(**options["assignment"])
-        network = restored_network(tensors, options["network"], tensors["prototypes"].shape[1] if assignment.conditional else None)
-        clustering = cls(network, tensors["prototypes"], tensors["embedding"], assignment, tuple(options["shape"]), device=device, seed=options["seed"])
+        n_clusters = tensors["prototypes"].shape[1] if assignment.conditional else None
+        clustering = cls(restored_network(tensors, options["network"], n_clusters), tensors["prototypes"], tensors["embedding"],
+                         assignment, tuple(options["shape"]), device=device, seed=options["seed"])
         if "labels" in tensors: clustering.name(tensors["labels"], mapping=options["mapping"])
         return clustering
 
@@ -163,12 +167,13 @@ def evaluation_table(clustering: Clustering, split: LabelledImages, *, groups: A
     groups : (N,) patient of each image, resampled as a whole
     n_resamples, seed : of the bootstrap
     """
-    options = {"groups": groups, "n_resamples": n_resamples, "seed": seed}
+    options: dict[str, Any] = {"groups": groups, "n_resamples": n_resamples, "seed": seed}
     h, labels = clustering.transform(split.images), split.labels.cpu()
     scores = clustering.assignment.scores(h, clustering.prototypes_)
-    agreement = evaluate_clustering(truth=labels, predicted=clustering.label_of_cluster_[scores.argmax(1)], clusters=scores.argmax(1),
+    clusters = scores.argmax(1)
+    agreement = evaluate_clustering(truth=labels, predicted=clustering.label_of_cluster_[clusters], clusters=clusters,
                                     probabilities=scores.softmax(1) @ clustering.shares_, embedding=h, **options)
     probes = probe(clustering.embedding_, clustering.labels_, h, labels, **options)
     errors = dict(zip(("mse", "ssim"), reconstruction_error(split.images, clustering.reconstruct(split.images))))
-    losses = {name: vars(bootstrap_interval(lambda values: values.mean(), error.numpy(), **options)) for name, error in errors.items()}
+    losses = {name: vars(bootstrap_interval(np.mean, error.numpy(), **options)) for name, error in errors.items()}
     return pd.concat([agreement, probes, pd.DataFrame.from_dict(losses, orient="index")]).rename_axis("metric")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from .augmentation import as_images, check_images
 from .networks import Autoencoder
-from ..core.device import choose_device, generator, map_batches
+from ..core.device import channels_last, generator, map_batches
 from ..core.errors import ContentError, NotFittedError, ShapeError
 
 # %% auto #0
@@ -38,9 +38,12 @@ def training_images(images: Tensor, image_size: int, device: torch.device) -> Te
 
 def _require_unit_range(images: Tensor) -> None:
     """Float images without NaN, between 0 and 1."""
-    if bad := int((~images.isfinite()).sum()): raise ContentError("images", found=f"{bad} values that are NaN or infinite", expected="finite values in [0, 1]")
+    if bad := int((~images.isfinite()).sum()):
+        raise ContentError("images", found=f"{bad} values that are NaN or infinite", expected="finite values in [0, 1]")
     low, high = images.aminmax()
-    if low < 0 or high > 1: raise ContentError("images", found=f"values from {low:.3g} to {high:.3g}", expected="[0, 1]", hint="Divide by the largest value, or pass uint8.")
+    if low < 0 or high > 1:
+        raise ContentError("images", found=f"values from {low:.3g} to {high:.3g}", expected="[0, 1]",
+                           hint="Divide by the largest value, or pass uint8.")
 
 # %% ../../nbs/library/clustering/codec.ipynb #86444891
 class ImageCodec:
@@ -57,7 +60,7 @@ class ImageCodec:
     network_: Autoencoder
     mean_: Tensor
     std_: Tensor
-    shape_: tuple[int, int, int]
+    shape_: tuple[int, ...]
     batch_size: int = 512
     device: str | torch.device | None = None
     progress: bool = True
@@ -71,7 +74,7 @@ class ImageCodec:
     def reconstruct(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] on the CPU, decoded from the codes of `x`, at the size of `x`."""
         self._check_images(x)
-        return self._map(lambda batch: as_images(self._decode(self._encode(batch)), tuple(x.shape[-2:])), x)
+        return self._map(lambda batch: as_images(self._decode(self._encode(batch)), (x.shape[2], x.shape[3])), x)
 
     def decode(self, h: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] of codes h (N, L), at the size of the training images.
@@ -81,7 +84,8 @@ class ImageCodec:
         ShapeError : if the codes are not (N, L)
         """
         self._check_fitted()
-        if h.ndim != 2 or h.shape[1] != len(self.mean_): raise ShapeError("codes", found=h.shape, expected=f"(N, {len(self.mean_)})")
+        if h.ndim != 2 or h.shape[1] != len(self.mean_):
+            raise ShapeError("codes", found=h.shape, expected=f"(N, {len(self.mean_)})")
         return self._map(lambda batch: as_images(self._decode(batch), self.shape_[1:]), h)
 
     def sample(self, n: int, *, seed: int | None = None) -> Tensor:
@@ -97,7 +101,7 @@ class ImageCodec:
     def _decode(self, h: Tensor) -> Tensor: return self.network_.decoder(h)
 
     def _map(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        self.network_.to(choose_device(self.device)).eval()
+        channels_last(self.network_, self.device).eval()
         return map_batches(function, x, batch_size=self.batch_size, device=self.device, progress=self.progress)
 
     def _network_tensors(self) -> dict[str, Tensor]:
@@ -110,7 +114,8 @@ class ImageCodec:
     def _check_images(self, x: Tensor) -> None:
         self._check_fitted()
         check_images(x)
-        if x.shape[1] != self.shape_[0]: raise ShapeError("images", found=x.shape, expected=f"(N, {self.shape_[0]}, H, W), as in fit")
+        if x.shape[1] != self.shape_[0]:
+            raise ShapeError("images", found=x.shape, expected=f"(N, {self.shape_[0]}, H, W), as in fit")
         if x.is_floating_point(): _require_unit_range(x)
 
 
@@ -124,7 +129,8 @@ def restored_network(tensors: dict[str, Tensor], options: dict[str, Any], n_clus
     """
     network = Autoencoder(**options)
     if n_clusters: network.decoder.add_condition(n_clusters)
-    network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")})
+    prefix = "network."
+    network.load_state_dict({name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)})
     return network
 
 

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/clustering/networks.ipynb #bb36d566
 from __future__ import annotations
 from collections.abc import Sequence
+from typing import Any
 import torch
 from torch import Tensor, nn
 from ..core.errors import OptionError, ShapeError
@@ -38,7 +39,8 @@ def projection_head(latent_size: int) -> nn.Sequential:
     torch.Size([2, 50])
     """
     hidden = 2 * latent_size
-    return nn.Sequential(nn.Linear(latent_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, latent_size))
+    return nn.Sequential(nn.Linear(latent_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+                         nn.Linear(hidden, latent_size))
 
 # %% ../../nbs/library/clustering/networks.ipynb #a443f32c
 class Decoder(nn.Module):
@@ -65,19 +67,19 @@ class Decoder(nn.Module):
 
     def forward(self, h: Tensor, c: Tensor | None = None) -> Tensor:
         if (c is None) != (self.paint_condition is None):
-            raise ShapeError("condition", found=None if c is None else c.shape, expected="(N, K) for a conditional decoder, nothing for any other")
+            raise ShapeError("condition", found=None if c is None else c.shape,
+                             expected="(N, K) for a conditional decoder, nothing for any other")
         maps = self.paint(h).view(-1, 1, self.side, self.side)
-        if c is not None: maps = torch.cat([maps, self.paint_condition(c).view_as(maps)], 1)
+        if self.paint_condition is not None: maps = torch.cat([maps, self.paint_condition(c).view_as(maps)], 1)
         return self.blocks(maps)
 
     def add_condition(self, n_clusters: int) -> None:
         """Join a map of the cluster posterior (N, K) as a second channel, with zero weights at first."""
-        first = self.blocks[0][0]
-        wider = nn.ConvTranspose2d(2, first.out_channels, 4, stride=2, padding=1).to(first.weight.device)
-        with torch.no_grad():
-            wider.weight.copy_(torch.cat([first.weight, torch.zeros_like(first.weight)]))
-            wider.bias.copy_(first.bias)
-        self.blocks[0][0], self.paint_condition = wider, nn.Linear(n_clusters, self.side ** 2).to(first.weight.device)
+        block: Any = self.blocks[0]
+        weight, bias = block[0].weight, block[0].bias
+        wider = nn.ConvTranspose2d(2, len(bias), 4, stride=2, padding=1).to(weight.device)
+        wider.load_state_dict({"weight": torch.cat([weight, torch.zeros_like(weight)]), "bias": bias})
+        block[0], self.paint_condition = wider, nn.Linear(n_clusters, self.side ** 2).to(weight.device)
 
 # %% ../../nbs/library/clustering/networks.ipynb #41c38138
 class Autoencoder(nn.Module):
@@ -102,7 +104,8 @@ class Autoencoder(nn.Module):
         self.options = {"channels": channels, "image_size": image_size, "latent_size": latent_size, "variational": variational,
                         "encoder_widths": list(encoder_widths), "decoder_widths": list(decoder_widths)}
         self.variational, self.image_size = variational, image_size
-        self.encoder = Encoder(channels=channels, image_size=image_size, outputs=latent_size * (2 if variational else 1), widths=encoder_widths)
+        outputs = latent_size * (2 if variational else 1)
+        self.encoder = Encoder(channels=channels, image_size=image_size, outputs=outputs, widths=encoder_widths)
         self.projector = projection_head(latent_size)
         self.decoder = Decoder(channels=channels, image_size=image_size, latent_size=latent_size, widths=decoder_widths)
 

@@ -13,10 +13,12 @@ from .losses import kl_divergence, nt_xent
 from .networks import Autoencoder
 from .prototypes import Assignment, cluster_means
 from ..core.compatibility import ensure_torchvision
-from ..core.device import generator
+from ..core.device import channels_last, generator
+from ..core.training import with_cosine
 
 ensure_torchvision()
 import lightning as L
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 # %% auto #0
 __all__ = ['TwoViews', 'WarmUp', 'Refinement']
@@ -30,14 +32,16 @@ class TwoViews(L.LightningModule):
     network : trained in place
     augmentation : makes the views, called with images and a generator
 
-    >>> phase = TwoViews(Autoencoder(channels=1, image_size=32, latent_size=4), Augmentation(), learning_rate=1e-3, weight_decay=0, seed=0)
+    >>> network = Autoencoder(channels=1, image_size=32, latent_size=4)
+    >>> phase = TwoViews(network, Augmentation(), learning_rate=1e-3, weight_decay=0, seed=0)
     >>> phase.two_views(torch.zeros(3, 1, 32, 32), 0).shape
     torch.Size([6, 1, 32, 32])
     """
 
-    def __init__(self, network: Autoencoder, augmentation: Augmentation, *, learning_rate: float, weight_decay: float, seed: int) -> None:
+    def __init__(self, network: Autoencoder, augmentation: Augmentation, *, learning_rate: float, weight_decay: float,
+                 seed: int) -> None:
         super().__init__()
-        self.network, self.augmentation = network.to(memory_format=torch.channels_last), augmentation
+        self.network, self.augmentation = channels_last(network, "cpu"), augmentation
         self.learning_rate, self.weight_decay, self.seed = learning_rate, weight_decay, seed
 
     def two_views(self, images: Tensor, index: int) -> Tensor:
@@ -46,10 +50,9 @@ class TwoViews(L.LightningModule):
         views = torch.cat([self.augmentation(images, draw), self.augmentation(images, draw)])
         return views.contiguous(memory_format=torch.channels_last)
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, int(self.trainer.estimated_stepping_batches)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        adam = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        return with_cosine(adam, self)
 
     def report(self, **losses: Tensor) -> None:
         """Log the mean of each loss over the epoch."""
@@ -87,7 +90,8 @@ class WarmUp(TwoViews):
     def losses(self, views: Tensor, index: int) -> dict[str, Tensor]:
         """Each loss of the two views (2N, C, S, S), unweighted; those of weight 0 are left out."""
         h, losses = self.codes(views, index)
-        if self.weights["contrast"]: losses["contrast"] = nt_xent(*self.network.projector(h).chunk(2), temperature=self.temperature)
+        if self.weights["contrast"]:
+            losses["contrast"] = nt_xent(*self.network.projector(h).chunk(2), temperature=self.temperature)
         if self.weights["reconstruction"]: losses["reconstruction"] = 2 * F.mse_loss(self.network.decoder(h), views)
         return losses
 
@@ -117,7 +121,8 @@ class Refinement(TwoViews):
 
     prototypes: Tensor
 
-    def __init__(self, network: Autoencoder, augmentation: Augmentation, prototypes: Tensor, assignment: Assignment, **options: Any) -> None:
+    def __init__(self, network: Autoencoder, augmentation: Augmentation, prototypes: Tensor, assignment: Assignment,
+                 **options: Any) -> None:
         super().__init__(network, augmentation, **options)
         self.assignment = assignment
         self.register_buffer("prototypes", prototypes.clone())

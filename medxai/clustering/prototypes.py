@@ -83,8 +83,10 @@ def kmeans(h: Tensor, n_clusters: int, *, seed: int = 0, n_init: int = 10) -> KM
     (2, 1)
     """
     if n_clusters < 2: raise OptionError("n_clusters", found=n_clusters, expected="at least 2")
-    if len(h) < n_clusters: raise ShapeError("images", found=f"{len(h)} images", expected=f"at least {n_clusters}, one for each cluster")
-    if not h.isfinite().all(): raise ContentError("codes", found=f"{int((~h.isfinite()).sum())} values that are NaN or infinite", expected="finite codes")
+    if len(h) < n_clusters:
+        raise ShapeError("images", found=f"{len(h)} images", expected=f"at least {n_clusters}, one for each cluster")
+    if bad := int((~h.isfinite()).sum()):
+        raise ContentError("codes", found=f"{bad} values that are NaN or infinite", expected="finite codes")
     return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(h.double().numpy())
 
 # %% ../../nbs/library/clustering/prototypes.ipynb #b660dccf

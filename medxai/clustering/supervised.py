@@ -4,7 +4,6 @@
 
 # %% ../../nbs/library/clustering/supervised.ipynb #97c43801
 from __future__ import annotations
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from .augmentation import Augmentation, as_images
 from .codec import training_images
 from .resnet import ResNet18, starting_network
 from ..core.compatibility import ensure_torchvision
-from ..core.device import choose_device, generator, map_batches
+from ..core.device import channels_last, choose_device, generator, map_batches
 from ..core.errors import ContentError, DtypeError, NotFittedError, ShapeError
-from ..core.training import Batches, train
+from ..core.training import Batches, digest, train, with_cosine
 from ..core.weights import load_weights, save_weights
 
 ensure_torchvision()
@@ -27,7 +26,7 @@ import lightning as L
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 # %% auto #0
-__all__ = ['AUGMENTATION', 'Supervision', 'TrainedClassifier', 'ImageClassifier']
+__all__ = ['Supervision', 'TrainedClassifier', 'ImageClassifier']
 
 # %% ../../nbs/library/clustering/supervised.ipynb #19a10275
 class Supervision(L.LightningModule):
@@ -47,7 +46,7 @@ class Supervision(L.LightningModule):
     def __init__(self, network: ResNet18, augmentation: Augmentation | None, *, learning_rate: float, weight_decay: float,
                  head_only: bool, seed: int) -> None:
         super().__init__()
-        self.network, self.augmentation, self.head_only, self.seed = network, augmentation, head_only, seed
+        self.network, self.augmentation, self.head_only, self.seed = channels_last(network, "cpu"), augmentation, head_only, seed
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         network.backbone.requires_grad_(not head_only)
 
@@ -59,17 +58,15 @@ class Supervision(L.LightningModule):
         images, labels = batch
         draw = generator(self.seed, "views", self.current_epoch, index, self.global_rank, device=images.device)
         views = self.augmentation(images, draw) if self.augmentation else as_images(images)
-        logits = self.network(views.contiguous(memory_format=torch.channels_last) if views.is_cuda else views)
+        logits = self.network(views.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, labels)
         self.log_dict({"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}, on_step=False, on_epoch=True)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
-        n_steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        adam = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return with_cosine(adam, self)
 
 # %% ../../nbs/library/clustering/supervised.ipynb #41f9f35e
 def _checked_labels(labels: ArrayLike | Tensor, n: int) -> Tensor:
@@ -80,13 +77,6 @@ def _checked_labels(labels: ArrayLike | Tensor, n: int) -> Tensor:
         raise DtypeError("labels", found=found.dtype, expected="integers")
     if len(found.unique()) < 2: raise ContentError("labels", found="one class only", expected="at least two classes")
     return found.long()
-
-
-def _digest(*tensors: Tensor) -> str:
-    """What these tensors hold, in 16 letters."""
-    digest = hashlib.sha256()
-    for tensor in tensors: digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 # %% ../../nbs/library/clustering/supervised.ipynb #58871e6f
 _ELSEWHERE = ("device", "precision", "checkpoint", "progress")
@@ -110,7 +100,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         pixels = training_images(images, self.image_size, target)
         if pixels.shape[1] != channels:
             raise ShapeError("images", found=images.shape, expected=f"(N, {channels}, H, W), as in fit")
-        network.to(target).eval()
+        channels_last(network, target).eval()
         return map_batches(lambda batch: network(as_images(batch)).softmax(1), pixels, batch_size=self.batch_size, device=target)
 
     def predict(self, images: Tensor) -> Tensor:
@@ -135,9 +125,6 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         return {name: value for name, value in self.get_params().items() if name not in _ELSEWHERE}
 
 # %% ../../nbs/library/clustering/supervised.ipynb #ba8e6f04
-AUGMENTATION = Augmentation()
-
-
 class ImageClassifier(TrainedClassifier):
     """ResNet-18, trained on labelled images from scratch or from a pre-trained backbone.
 
@@ -164,7 +151,7 @@ class ImageClassifier(TrainedClassifier):
 
     def __init__(self, *, weights: str | None = None, freeze: bool = False, stem: str = "small", image_size: int = 32,
                  max_epochs: int = 30, batch_size: int = 128, learning_rate: float = 1e-3, weight_decay: float = 1e-4,
-                 augmentation: Augmentation | None = AUGMENTATION, device: str | torch.device | None = None,
+                 augmentation: Augmentation | None = Augmentation(), device: str | torch.device | None = None,
                  precision: str | None = None, checkpoint: str | Path | None = None, progress: bool = True,
                  seed: int = 0) -> None:
         self.weights, self.freeze, self.stem, self.image_size = weights, freeze, stem, image_size
@@ -193,7 +180,7 @@ class ImageClassifier(TrainedClassifier):
         step = Supervision(network, self.augmentation, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
                            head_only=self.freeze, seed=self.seed)
         batches = Batches(pixels, numbers.to(target), batch_size=self.batch_size, seed=self.seed)
-        run = self._settings() | {"data": _digest(images, found), "start": _digest(*network.state_dict().values())}
+        run = self._settings() | {"data": digest(images, found), "start": digest(*network.state_dict().values())}
         self.history_ = train(step, batches, max_epochs=self.max_epochs, run=run, checkpoint=self.checkpoint, device=target,
                               precision=self.precision, progress=self.progress, description="classifier")
         self.classes_, self.network_ = classes, network

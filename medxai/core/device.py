@@ -7,13 +7,14 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 from .errors import OptionError
 
 # %% auto #0
-__all__ = ['choose_device', 'generator', 'map_batches']
+__all__ = ['Network', 'choose_device', 'channels_last', 'generator', 'map_batches']
 
 # %% ../../nbs/library/core/device.ipynb #ad0375c5
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -33,6 +34,18 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise OptionError("device", found=str(chosen), expected="'cpu'", hint="torch sees no GPU on this machine.")
     return chosen
+
+# %% ../../nbs/library/core/device.ipynb #847ecc9e
+Network = TypeVar("Network", bound=torch.nn.Module)
+
+
+def channels_last(network: Network, device: str | torch.device | None = None) -> Network:
+    """`network` itself, moved to the device, its convolutions with the channels innermost.
+
+    >>> channels_last(torch.nn.Conv2d(2, 2, 3), "cpu").weight.is_contiguous(memory_format=torch.channels_last)
+    True
+    """
+    return network.to(choose_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 # %% ../../nbs/library/core/device.ipynb #5b9df4e3
 def generator(seed: int, *purpose: int | str, device: str | torch.device = "cpu") -> torch.Generator:
@@ -71,7 +84,8 @@ def map_batches(function: Callable[[Tensor], Tensor], x: Tensor, *, batch_size: 
             try: results.append(function(x[start:start + batch_size].to(target)).cpu())
             except torch.OutOfMemoryError:
                 if batch_size == 1: raise
-                if batch_size == asked: warnings.warn(f"Out of memory with batch_size={asked}: going on with smaller batches.", stacklevel=2)
+                if batch_size == asked:
+                    warnings.warn(f"Out of memory with batch_size={asked}: going on with smaller batches.", stacklevel=2)
                 torch.cuda.empty_cache()
                 batch_size //= 2
                 continue

@@ -109,7 +109,8 @@ class Record:
     def prose(self, template: str) -> Markdown:
         """`render(template)` as Markdown that a notebook displays; says so where nothing is recorded yet."""
         from IPython.display import Markdown
-        return Markdown(self.render(template) if self.content["numbers"] else "*The numbers stand here once the chapter has been run to its end.*")
+        if self.content["numbers"]: return Markdown(self.render(template))
+        return Markdown("*The numbers stand here once the chapter has been run to its end.*")
 
 # %% ../../nbs/library/core/provenance.ipynb #da6c52bc
 def choose_row(rows: Iterable[str], profile: str | None = None) -> tuple[str, str]:
