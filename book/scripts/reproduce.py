@@ -49,15 +49,20 @@ def prepare(repository: Path, folder: Path) -> None:
     (folder / "book" / "results").mkdir(parents=True, exist_ok=True)
 
 
-def execute(path: Path, results: Path) -> Outcome:
-    """Run one notebook from a clean start; a failure is shown and noted on its page."""
+def execute(path: Path, results: Path, *, passes: int = 1) -> Outcome:
+    """Run one notebook from a clean start; a failure is shown and noted on its page.
+
+    A chapter takes two passes: its first screen shows the record that the first pass leaves, and the second pass
+    finds all units stored.
+    """
     print(f"\n=== {path.stem} ===", flush=True)
     write(clear(read(path)), path)
     environment = {"MEDXAI_PROFILE": os.environ.get("MEDXAI_PROFILE", "demo"), "MEDXAI_RESULTS": str(results),
                    "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     started = time.monotonic()
     try:
-        run(path, environment=environment)
+        for _ in range(passes):
+            run(path, environment=environment)
     except CellFailed as error:
         print(error, file=sys.stderr)
         note_failure(path)
@@ -95,7 +100,7 @@ def reproduce(repository: Path, folder: Path) -> int:
     prepare(repository, folder)
     results, index = folder / "book" / "results", folder / "nbs" / "index.ipynb"
     chapters = sorted((folder / "nbs" / "papers").glob("*.ipynb"))
-    outcomes = [execute(path, results) for path in [*chapters, index]]
+    outcomes = [execute(path, results, passes=2) for path in chapters] + [execute(index, results)]
     outcomes.append(render(folder, strict=not any(outcome.error for outcome in outcomes)))
     (folder / "finished").touch()
     print(f"\n{summary(index)}\n")
