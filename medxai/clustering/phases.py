@@ -56,7 +56,7 @@ class TwoViews(L.LightningModule):
 
     def report(self, **losses: Tensor) -> None:
         """Log the mean of each loss over the epoch."""
-        self.log_dict(losses, on_step=False, on_epoch=True)
+        self.log_dict(losses, on_step=False, on_epoch=True, sync_dist=True)
 
 # %% ../../nbs/library/clustering/phases.ipynb #eb3f5f1a
 class WarmUp(TwoViews):
@@ -132,6 +132,7 @@ class Refinement(TwoViews):
         h = self.network.encode(views)
         scores = self.assignment.scores(h, self.prototypes)
         loss = 2 * F.mse_loss(self.network.decoder(h, self.assignment.condition(scores)), views)
-        self.prototypes = cluster_means(h.detach().float(), scores.argmax(1), self.prototypes)
+        codes, members = self.all_gather((h.detach().float(), scores.argmax(1)))
+        self.prototypes = cluster_means(codes.flatten(0, -2), members.flatten(), self.prototypes)
         self.report(reconstruction=loss)
         return loss

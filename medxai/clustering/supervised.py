@@ -60,7 +60,8 @@ class Supervision(L.LightningModule):
         views = self.augmentation(images, draw) if self.augmentation else as_images(images)
         logits = self.network(views.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, labels)
-        self.log_dict({"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}, on_step=False, on_epoch=True)
+        self.log_dict({"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}, on_step=False, on_epoch=True,
+                      sync_dist=True)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -78,10 +78,10 @@ def map_batches(function: Callable[[Tensor], Tensor], x: Tensor, *, batch_size: 
     tensor([3., 3., 3., 3., 3.])
     """
     if batch_size < 1: raise OptionError("batch_size", found=batch_size, expected="at least 1")
-    target, asked, start, results = choose_device(device), batch_size, 0, []
+    target, asked, start, results = choose_device(device), batch_size, 0, torch.empty(0)
     with torch.no_grad(), tqdm(total=len(x), disable=not progress, leave=False, delay=2) as bar:
         while start < max(len(x), 1):
-            try: results.append(function(x[start:start + batch_size].to(target)).cpu())
+            try: found = function(x[start:start + batch_size].to(target)).cpu()
             except torch.OutOfMemoryError:
                 if batch_size == 1: raise
                 if batch_size == asked:
@@ -89,6 +89,8 @@ def map_batches(function: Callable[[Tensor], Tensor], x: Tensor, *, batch_size: 
                 torch.cuda.empty_cache()
                 batch_size //= 2
                 continue
+            if not start: results = found.new_empty(len(x), *found.shape[1:])
+            results[start:start + batch_size] = found
             start += batch_size
-            bar.update(len(results[-1]))
-    return torch.cat(results)
+            bar.update(len(found))
+    return results

@@ -24,7 +24,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 # %% auto #0
-__all__ = ['Batches', 'History', 'EpochBar', 'SameRun', 'digest', 'train', 'with_cosine']
+__all__ = ['Batches', 'History', 'SameBuffers', 'EpochBar', 'SameRun', 'digest', 'train', 'with_cosine']
 
 # %% ../../nbs/library/core/training.ipynb #c29cbe36
 class Batches:
@@ -51,10 +51,8 @@ class Batches:
         lengths = {len(tensor) for tensor in tensors}
         if len(lengths) != 1: raise ShapeError("tensors", found=sorted(lengths), expected="one common length")
         self.tensors, self.seed, self.epoch, self.length = tensors, seed, 0, lengths.pop()
-        self.batch_size = min(batch_size, self.length // _world()[1])
-        if self.batch_size < 2:
-            raise ShapeError("batch", found=f"{self.batch_size} of {self.length} rows", expected="at least 2 rows",
-                             hint="Batch normalisation and contrast need more than one image.")
+        self.batch_size = batch_size
+        self._rows()
 
     @property
     def sampler(self) -> Batches: return self
@@ -63,12 +61,19 @@ class Batches:
         """Choose the order of this epoch."""
         self.epoch = epoch
 
-    def __len__(self) -> int: return self.length // _world()[1] // self.batch_size
+    def _rows(self) -> int:
+        """Rows of each batch; Lightning makes the other processes only after the batches."""
+        rows = min(self.batch_size, self.length // _world()[1])
+        if rows > 1: return rows
+        raise ShapeError("batch", found=f"{rows} of {self.length} rows", expected="at least 2 rows",
+                         hint="Batch normalisation and contrast need more than one image.")
+
+    def __len__(self) -> int: return self.length // _world()[1] // self._rows()
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         rank, world = _world()
         order = torch.randperm(self.length, generator=generator(self.seed, "order", self.epoch))[rank::world]
-        for batch in order[:len(self) * self.batch_size].split(self.batch_size):
+        for batch in order[:len(self) * self._rows()].split(self._rows()):
             yield tuple(tensor[batch.to(tensor.device)] for tensor in self.tensors)
 
 
@@ -89,6 +94,14 @@ class History(Callback):
     def state_dict(self) -> dict[str, Any]: return {"epochs": self.epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: self.epochs = state_dict["epochs"]
+
+
+class SameBuffers(Callback):
+    """Ends with the buffers of the first process in all, such as the means of batch normalisation; weights are equal anyway."""
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.world_size == 1: return
+        for buffer in pl_module.buffers(): torch.distributed.broadcast(buffer, src=0)
 
 
 class EpochBar(Callback):
@@ -154,13 +167,14 @@ def train(module: L.LightningModule, batches: Batches, *, max_epochs: int, run: 
     The notebook shows a whole run, stopped and resumed.
     """
     target, history = choose_device(device), History()
-    watchers = [history, SameRun(run or {}), *callbacks] + ([EpochBar(description)] if progress else [])
+    watchers = [history, SameBuffers(), SameRun(run or {}), *callbacks] + ([EpochBar(description)] if progress else [])
     saved = Path(checkpoint) / "last.ckpt" if checkpoint else None
     if saved:
         watchers.append(ModelCheckpoint(saved.parent, filename=saved.stem, enable_version_counter=False,
                                         save_on_train_epoch_end=True))
     hardware: dict[str, Any] = {"accelerator": "gpu" if target.type == "cuda" else "cpu", "devices": devices,
-                                "num_nodes": num_nodes, "precision": precision or _precision(target)}
+                                "num_nodes": num_nodes, "precision": precision or _precision(target),
+                                "strategy": "auto" if devices == num_nodes == 1 else "ddp_find_unused_parameters_true"}
     with _quietly(), _deterministic(target):
         trainer = L.Trainer(max_epochs=max_epochs, **hardware, callbacks=watchers, logger=False, enable_progress_bar=False,
                             enable_checkpointing=bool(saved), enable_model_summary=False)
