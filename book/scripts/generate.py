@@ -14,6 +14,8 @@ from string import Template
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = Path("book/results/1_clustering.png")
+CREDIT = ("Clusters that were found without labels: prototypes, real images and sampled images. "
+          "PneumoniaMNIST and BreastMNIST: CC BY 4.0, Yang et al. 2023; MedNIST: CC BY-SA 4.0, B. J. Erickson, Mayo Clinic.")
 CELL_ID = "install-on-colab"
 
 
@@ -23,7 +25,8 @@ def names(root: Path = ROOT) -> dict[str, str]:
     parser.read(root / "settings.ini", encoding="utf-8")
     settings = parser["DEFAULT"]
     url, name = settings["git_url"], settings["lib_name"]
-    picture = f"![What the clusters of chapter 1 hold]({PICTURE})\n\n" if (root / PICTURE).exists() else ""
+    shown = f"![What the clusters of chapter 1 hold]({PICTURE})\n\n*{CREDIT}*\n\n"
+    picture = shown if (root / PICTURE).exists() else ""
     return {
         "name": name, "repo": settings["repo"], "url": url, "picture": picture,
         "requirement": f"{name} @ {settings['install_source']}",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 import hashlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -213,7 +214,9 @@ def _deterministic(device: torch.device) -> Iterator[None]:
     """Repeatable kernels on a GPU for the time of a run; the CPU's are repeatable anyway."""
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     try:
-        if device.type == "cuda": torch.use_deterministic_algorithms(True, warn_only=True)
+        if device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not repeatable
+            torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         yield
     finally:
