@@ -14,7 +14,7 @@ WORKING = """import os
 from pathlib import Path
 results = Path(os.environ["MEDXAI_RESULTS"])
 (results / "unit.json").write_text("{}")
-print("profile", os.environ["MEDXAI_PROFILE"])"""
+print("profile", os.environ["MEDXAI_PROFILE"], "rerun", os.environ["MEDXAI_RERUN"])"""
 SUMMARY = """#| echo: false
 #| label: results-at-a-glance
 from IPython.display import Markdown
@@ -53,7 +53,7 @@ def result(house, root):
 def test_a_failed_chapter_does_not_stop_the_others(result, house):
     built = house / "build" / "reproduce"
     assert result[0] == 1
-    assert read(built / "nbs/papers/1_good.ipynb").cells[1].outputs[0].text == "profile demo\n"
+    assert read(built / "nbs/papers/1_good.ipynb").cells[1].outputs[0].text == "profile demo rerun 1\n"
     assert (built / "book/results/unit.json").exists()
     bad = (built / "book/_build/html/nbs/papers/2_bad.html").read_text(encoding="utf-8")
     assert "The run of this chapter failed" in bad

@@ -3,8 +3,8 @@
     python book/scripts/reproduce.py
 
 Everything happens in build/reproduce/, a copy of the notebooks and of the book's configuration; the committed files
-stay as they are. A run that was interrupted goes on where it stopped. The profile is `demo` unless MEDXAI_PROFILE
-names another.
+stay as they are. A run that was interrupted goes on where it stopped, and computes anew what has changed since. The
+profile is `demo` unless MEDXAI_PROFILE names another.
 """
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def execute(path: Path, results: Path, *, passes: int = 1) -> Outcome:
     print(f"\n=== {path.stem} ===", flush=True)
     write(clear(read(path)), path)
     environment = {"MEDXAI_PROFILE": os.environ.get("MEDXAI_PROFILE", "demo"), "MEDXAI_RESULTS": str(results),
+                   "MEDXAI_RERUN": "1",
                    "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     started = time.monotonic()
     try:
