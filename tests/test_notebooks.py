@@ -79,6 +79,8 @@ def test_prose_and_code_are_those_of_the_recorded_run(path, root):
     assert out_of_step(path, Record.load(record)) == []
     hint = f"the code of {path.name} is not that of its recorded run: make refresh CHAPTER={path.stem.split('_')[0]}"
     assert Record.load(record).content["notebook"] == notebook_hash(path), hint
+    older = [name for name in Record.load(record).content["changed"] if name.startswith("chapter:")]
+    assert older == [], f"{hint}, with MEDXAI_RERUN=1"
 
 
 def test_the_home_page_shows_the_records_as_they_are(root, tmp_path, monkeypatch):

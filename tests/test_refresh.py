@@ -10,6 +10,7 @@ import run_notices
 from nbformat import v4
 from run_notebook import CellFailed, read, write
 
+from medxai.core import provenance, staleness
 from medxai.core.errors import OptionError
 
 EXPERIMENT = """from medxai.core.provenance import Experiment, Unit, choose_row
@@ -105,13 +106,20 @@ def test_the_page_says_where_its_outputs_come_from(refreshed):
 
 
 def test_changed_code_puts_a_dated_warning_on_the_page(refreshed, tmp_path, monkeypatch):
-    sources = run_notices.package_sources()
+    sources = staleness.package_sources()
     changed = sources["medxai.core.statistics"].replace("n_resamples: int = 2000", "n_resamples: int = 1999")
     assert changed != sources["medxai.core.statistics"]
-    monkeypatch.setattr(run_notices, "package_sources", lambda: {**sources, "medxai.core.statistics": changed})
+    monkeypatch.setattr(provenance, "package_sources", lambda _: {**sources, "medxai.core.statistics": changed})
     _, warning = run_notices.notices(refreshed[0], "nbs/papers/1_small")
     assert warning.startswith(":::{warning}\nAs of 20")
     assert "`medxai.core.statistics.bootstrap_interval`" in warning
+
+
+def test_units_of_older_code_put_the_warning_there_as_well(refreshed):
+    record = {**refreshed[1].content, "changed": ["chapter:compute"]}
+    [warning] = run_notices.staleness(record)
+    assert warning.endswith("has changed since: `chapter.compute`.\n:::")
+    assert run_notices.staleness(refreshed[1].content) == []
 
 
 def test_uncommitted_changes_are_admitted():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from medxai.core.staleness import changed, package_sources
+from medxai.core.provenance import Record, stale
 
 
 def notices(root: Path | str, page: str) -> list[str]:
@@ -31,7 +31,7 @@ def origin(record: Mapping[str, Any]) -> str:
 
 def staleness(record: Mapping[str, Any]) -> list[str]:
     """A dated warning that names the functions that changed since the run; empty when none did."""
-    names = [f"`{name.replace(':', '.')}`" for name in changed(record["code"], package_sources())]
+    names = [f"`{name.replace(':', '.')}`" for name in stale(Record(record))]
     if not names:
         return []
     today = datetime.now(UTC).date().isoformat()
