@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def outputs(folder: Path, number: int) -> list[str]:
 @pytest.fixture(autouse=True, scope="module")
 def no_choices():
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("PROFILE", "RESULTS", "RERUN", "REFRESH"): patch.delenv(f"MEDXAI_{name}", raising=False)
+        for name in ("PROFILE", "RESULTS", "RERUN", "REFRESH", "COMMIT"): patch.delenv(f"MEDXAI_{name}", raising=False)
         yield
 
 
@@ -120,6 +121,23 @@ def test_units_of_older_code_put_the_warning_there_as_well(refreshed):
     [warning] = run_notices.staleness(record)
     assert warning.endswith("has changed since: `chapter.compute`.\n:::")
     assert run_notices.staleness(refreshed[1].content) == []
+
+
+def test_the_record_names_the_tree_from_before_the_run(refreshed, tmp_path):
+    folder = shutil.copytree(refreshed[0], tmp_path / "house")
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (folder / ".gitignore").write_text("__pycache__/\n")
+    notebook = folder / "nbs/papers/1_small.ipynb"
+    stored = read(notebook)
+    stored.cells[1].outputs = []
+    write(stored, notebook)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]): subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    shutil.rmtree(folder / "book/results")
+    content = refresh.refresh(folder, "1").content
+    assert outputs(folder, 1) == ["1 numbers known\n"]
+    assert (content["commit"], content["clean"], content["unit_commits"]) == (head, True, [head])
+    assert refresh.refresh(folder, "1").content["clean"] is False, "the notebook holds outputs that are not committed"
 
 
 def test_uncommitted_changes_are_admitted():

@@ -16,6 +16,7 @@ from pathlib import Path
 from build import REPOSITORY
 from run_notebook import CellFailed, run
 
+from medxai.core.environment import commit_of
 from medxai.core.errors import MedxaiError, OptionError
 from medxai.core.provenance import Record
 from medxai.core.staleness import notebook_hash
@@ -35,6 +36,12 @@ def find_chapter(repository: Path, chapter: str) -> Path:
     raise OptionError("CHAPTER", found=chapter, expected=f"one of {', '.join(path.stem for path in papers) or 'none yet'}")
 
 
+def commit_before(repository: Path) -> str:
+    """The commit as MEDXAI_COMMIT carries it to both passes; the first one's outputs would make the tree unclean."""
+    commit, clean = commit_of(repository / "medxai")
+    return f"{commit}-dirty" if clean is False else commit
+
+
 def refresh(repository: Path, chapter: str) -> Record:
     """Run the chapter twice, as its first screen shows the last record, then the home page; returns the record.
 
@@ -45,6 +52,7 @@ def refresh(repository: Path, chapter: str) -> Record:
     """
     path, results = find_chapter(repository, chapter), repository / "book" / "results"
     environment = {"MEDXAI_PROFILE": os.environ.get("MEDXAI_PROFILE", "full"), "MEDXAI_RESULTS": str(results),
+                   "MEDXAI_COMMIT": commit_before(repository),
                    "PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
     for _ in ("compute", "show the new record on the first screen, from stored units"):
         run(path, environment={**environment, "MEDXAI_REFRESH": "1"})
