@@ -35,10 +35,12 @@ def nt_xent(z_i: Tensor, z_j: Tensor, *, temperature: float = 0.5) -> Tensor:
     if z_i.shape != z_j.shape or z_i.ndim != 2 or len(z_i) < 2:
         raise ShapeError("views", found=(tuple(z_i.shape), tuple(z_j.shape)), expected="two of (N, L) with N at least 2")
     if temperature <= 0: raise OptionError("temperature", found=temperature, expected="above 0")
-    z = F.normalize(torch.cat([z_i, z_j]), dim=1)
-    similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
-    partner = torch.arange(len(z), device=z.device).roll(len(z_i))
-    return F.cross_entropy(similarity, partner)
+    with torch.autocast(z_i.device.type, enabled=False):
+        z = torch.cat([z_i, z_j])
+        z = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
+        similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
+        partner = torch.arange(len(z), device=z.device).roll(len(z_i))
+        return F.cross_entropy(similarity, partner)
 
 # %% ../../nbs/library/clustering/losses.ipynb #6afe5679
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ class TwoViews(L.LightningModule):
     def two_views(self, images: Tensor, index: int) -> Tensor:
         """First views and then second views (2N, C, S, S) of the images of one batch."""
         draw = generator(self.seed, "views", self.current_epoch, index, self.global_rank, device=images.device)
-        views = torch.cat([self.augmentation(images, draw), self.augmentation(images, draw)])
+        with torch.autocast(images.device.type, enabled=False):
+            views = torch.cat([self.augmentation(images, draw), self.augmentation(images, draw)])
         return views.contiguous(memory_format=torch.channels_last)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -130,9 +131,10 @@ class Refinement(TwoViews):
     def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
         views = self.two_views(batch[0], index)
         h = self.network.encode(views)
-        scores = self.assignment.scores(h, self.prototypes)
+        with torch.autocast(h.device.type, enabled=False):
+            scores = self.assignment.scores(h.float(), self.prototypes)
+            codes, members = self.all_gather((h.detach().float(), scores.argmax(1)))
+            self.prototypes = cluster_means(codes.flatten(0, -2), members.flatten(), self.prototypes)
         loss = 2 * F.mse_loss(self.network.decoder(h, self.assignment.condition(scores)), views)
-        codes, members = self.all_gather((h.detach().float(), scores.argmax(1)))
-        self.prototypes = cluster_means(codes.flatten(0, -2), members.flatten(), self.prototypes)
         self.report(reconstruction=loss)
         return loss

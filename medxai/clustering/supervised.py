@@ -57,7 +57,8 @@ class Supervision(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
         draw = generator(self.seed, "views", self.current_epoch, index, self.global_rank, device=images.device)
-        views = self.augmentation(images, draw) if self.augmentation else as_images(images)
+        with torch.autocast(images.device.type, enabled=False):
+            views = self.augmentation(images, draw) if self.augmentation else as_images(images)
         logits = self.network(views.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, labels)
         self.log_dict({"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}, on_step=False, on_epoch=True,
