@@ -52,7 +52,7 @@ class AutoencoderOptions(BaseEstimator):
         """The network with the weights that the seed gives; the global random state is left as it is."""
         if self.latent_size < 1: raise OptionError("latent_size", found=self.latent_size, expected="at least 1")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             return Autoencoder(channels=channels, image_size=self.image_size, latent_size=self.latent_size,
                                encoder_widths=self.encoder_widths, decoder_widths=self.decoder_widths,
                                variational=self.variational)
@@ -137,7 +137,9 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
     def _refined(self, x: Tensor, prototypes: Tensor, assignment: Assignment, epochs: int) -> Clustering:
         """Phase 2 on a copy of the network."""
         network, history = copy.deepcopy(self.network_), []
-        if assignment.conditional: network.decoder.add_condition(prototypes.shape[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed)
+            if assignment.conditional: network.decoder.add_condition(prototypes.shape[1])
         phase = Refinement(network, self.augmentation, prototypes, assignment, **self._optimiser())
         if epochs:
             run = self._training("phase 2", assignment=assignment, prototypes=digest(prototypes), images=digest(x))
