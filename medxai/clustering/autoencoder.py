@@ -5,6 +5,7 @@
 # %% ../../nbs/library/clustering/autoencoder.ipynb #a08613c0
 from __future__ import annotations
 import copy
+import hashlib
 from pathlib import Path
 from typing import Any
 import torch
@@ -60,13 +61,17 @@ class AutoencoderOptions(BaseEstimator):
     def _optimiser(self) -> dict[str, Any]:
         return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "seed": self.seed}
 
-    def _training(self, name: str, **run: Any) -> dict[str, Any]:
-        """Arguments of `train`; what tells this run from others are the options that change its result."""
+    def _training(self, name: str, *, apart: bool = False, **run: Any) -> dict[str, Any]:
+        """Arguments of `train`; what tells this run from others are the options that change its result.
+
+        `apart` gives the run a folder that is named after them, because a model may be clustered more than once.
+        """
         hardware = ("device", "devices", "num_nodes", "checkpoint", "progress")
-        own = {option: value for option, value in self.get_params().items() if option not in hardware}
+        run = {option: value for option, value in self.get_params().items() if option not in hardware} | run
+        folder = f"{name} {hashlib.sha256(repr(sorted(run.items())).encode()).hexdigest()[:8]}" if apart else name
         return {"device": self.device, "precision": self.precision, "devices": self.devices, "num_nodes": self.num_nodes,
-                "progress": self.progress, "checkpoint": Path(self.checkpoint) / name if self.checkpoint else None,
-                "description": name, "run": own | run}
+                "progress": self.progress, "checkpoint": Path(self.checkpoint) / folder if self.checkpoint else None,
+                "description": name, "run": run}
 
 # %% ../../nbs/library/clustering/autoencoder.ipynb #cc664532
 class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
@@ -142,7 +147,8 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
             if assignment.conditional: network.decoder.add_condition(prototypes.shape[1])
         phase = Refinement(network, self.augmentation, prototypes, assignment, **self._optimiser())
         if epochs:
-            run = self._training("phase 2", assignment=assignment, prototypes=digest(prototypes), images=digest(x))
+            run = self._training("phase 2", apart=True, refine_epochs=epochs, assignment=assignment,
+                                 prototypes=digest(prototypes), images=digest(x))
             history = train(phase, Batches(x, batch_size=self.batch_size, seed=self.seed), max_epochs=epochs, **run)
         encoder = copy.copy(self)
         encoder.network_ = network

@@ -129,10 +129,13 @@ class SameRun(Callback):
 
     def state_dict(self) -> dict[str, Any]: return self.run
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        changed = [name for name in sorted(self.run | state_dict) if self.run.get(name) != state_dict.get(name)]
+    def compare(self, checkpoint: Path) -> None:
+        """Refuse before Lightning restores weights that may not even fit; nothing where there is no file."""
+        if not checkpoint.exists(): return
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True).get("callbacks", {}).get(self.state_key, {})
+        changed = [name for name in sorted(self.run | stored) if self.run.get(name) != stored.get(name)]
         if not changed: return
-        raise OptionError("checkpoint", found=", ".join(f"{name}={state_dict.get(name)}" for name in changed),
+        raise OptionError("checkpoint", found=", ".join(f"{name}={stored.get(name)}" for name in changed),
                           expected=", ".join(f"{name}={self.run.get(name)}" for name in changed),
                           hint="It belongs to another run: choose another folder, or delete it to start afresh.")
 
@@ -167,10 +170,11 @@ def train(module: L.LightningModule, batches: Batches, *, max_epochs: int, run: 
 
     The notebook shows a whole run, stopped and resumed.
     """
-    target, history = choose_device(device), History()
-    watchers = [history, SameBuffers(), SameRun(run or {}), *callbacks] + ([EpochBar(description)] if progress else [])
+    target, history, same = choose_device(device), History(), SameRun(run or {})
+    watchers = [history, SameBuffers(), same, *callbacks] + ([EpochBar(description)] if progress else [])
     saved = Path(checkpoint) / "last.ckpt" if checkpoint else None
     if saved:
+        same.compare(saved)
         watchers.append(ModelCheckpoint(saved.parent, filename=saved.stem, enable_version_counter=False,
                                         save_on_train_epoch_end=True))
     hardware: dict[str, Any] = {"accelerator": "gpu" if target.type == "cuda" else "cpu", "devices": devices,
