@@ -162,7 +162,7 @@ def train(module: L.LightningModule, batches: Batches, *, max_epochs: int, run: 
     run : what defines this run, compared with the checkpoint's
     checkpoint : folder for `last.ckpt`, written after every epoch; training goes on from it if it is there
     precision : Lightning's name, such as "bf16-mixed"; bf16 on a GPU that has it and 32 bit elsewhere by default
-    devices, num_nodes : as in Lightning's Trainer
+    devices, num_nodes : as in Lightning's Trainer; a single one is the GPU that `device` names, as in "cuda:1"
 
     Raises
     ------
@@ -177,7 +177,8 @@ def train(module: L.LightningModule, batches: Batches, *, max_epochs: int, run: 
         same.compare(saved)
         watchers.append(ModelCheckpoint(saved.parent, filename=saved.stem, enable_version_counter=False,
                                         save_on_train_epoch_end=True))
-    hardware: dict[str, Any] = {"accelerator": "gpu" if target.type == "cuda" else "cpu", "devices": devices,
+    chosen = [target.index] if devices == 1 and target.type == "cuda" and target.index is not None else devices
+    hardware: dict[str, Any] = {"accelerator": "gpu" if target.type == "cuda" else "cpu", "devices": chosen,
                                 "num_nodes": num_nodes, "precision": precision or _precision(target),
                                 "strategy": "auto" if devices == num_nodes == 1 else "ddp_find_unused_parameters_true"}
     with _quietly(), _deterministic(target):
@@ -216,7 +217,8 @@ def _quietly() -> Iterator[None]:
 @contextmanager
 def _deterministic(device: torch.device) -> Iterator[None]:
     """Repeatable kernels on a GPU for the time of a run; the CPU's are repeatable anyway."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         if device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not repeatable
@@ -224,5 +226,5 @@ def _deterministic(device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.benchmark = False
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
