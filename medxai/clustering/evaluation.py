@@ -91,8 +91,8 @@ def evaluate_clustering(*, truth: ArrayLike | Tensor, predicted: ArrayLike | Ten
     """One row per metric: accuracy, balanced_accuracy, auc, nmi, ari, silhouette, davies_bouldin.
 
     The columns are `value`, and `low` and `high` of the 95 % bootstrap interval. Not defined, and NaN, are auc
-    without probabilities or with more than two classes, and silhouette and davies_bouldin with a single cluster
-    or with one image in each. The bounds alone are NaN with a single group, and where more than a tenth of the
+    unless there are probabilities of two classes and both occur, and silhouette and davies_bouldin with a single
+    cluster or with one image in each. The bounds alone are NaN with a single group, and where more than a tenth of the
     resamples leave the metric undefined. Those of nmi, ari and davies_bouldin are `centred`.
 
     Parameters
@@ -100,7 +100,7 @@ def evaluate_clustering(*, truth: ArrayLike | Tensor, predicted: ArrayLike | Ten
     truth, predicted : (N,) integers, the labels and those that the clusters' names give
     clusters : (N,) integers, the cluster of each image
     embedding : (N, L) codes in which the clusters were made
-    probabilities : (N, 2), of two classes in the order of their labels
+    probabilities : (N, classes), in the order of their labels; for auc, which needs two
     groups : (N,) patient of each image
     n_resamples, seed : of the bootstrap; the seed also draws the images for the last two metrics above 10,000
 
@@ -119,9 +119,8 @@ def evaluate_clustering(*, truth: ArrayLike | Tensor, predicted: ArrayLike | Ten
     e, patients = _codes("embedding", embedding, len(t)), np.arange(len(t)) if groups is None else np.asarray(groups)
     if patients.shape != t.shape: raise ShapeError("groups", found=patients.shape, expected=f"({len(t)},)")
     options: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "groups": patients}
-    auc = (np.nan,) * 3
-    if probabilities is not None and len(np.unique(t)) == 2:
-        auc = _row(roc_auc_score, t, _codes("probabilities", probabilities, len(t), 2)[:, 1], **options)
+    auc, shares = (np.nan,) * 3, None if probabilities is None else _codes("probabilities", probabilities, len(t))
+    if shares is not None and shares.shape[1] == len(np.unique(t)) == 2: auc = _row(roc_auc_score, t, shares[:, 1], **options)
     rows = {
         "accuracy": _row(np.mean, t == p, **options),
         "balanced_accuracy": _row(balanced_accuracy_score, t, p, **options),
