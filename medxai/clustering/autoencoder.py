@@ -6,6 +6,7 @@
 from __future__ import annotations
 import copy
 import hashlib
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 import torch
@@ -126,10 +127,18 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
         n_clusters : K, or "elbow" for the bend of the inertia between 2 and 20
         refine_epochs : 0 keeps the codes of phase 1 and the k-means centres
         assignment : how codes are compared with prototypes, and whether the decoder is conditional
+
+        Raises
+        ------
+        NotFittedError : before `fit`
+        ShapeError, DtypeError, ContentError : images unlike those of `fit`, or fewer than clusters
+        OptionError : numbers that are not whole or too small, or a checkpoint of another run
         """
         self._check_images(images)
-        if isinstance(n_clusters, str) and n_clusters != "elbow":
-            raise OptionError("n_clusters", found=repr(n_clusters), expected="a number or 'elbow'")
+        if n_clusters != "elbow" and not (isinstance(n_clusters, Integral) and n_clusters >= 2):
+            raise OptionError("n_clusters", found=repr(n_clusters), expected="a whole number, at least 2, or 'elbow'")
+        if not (isinstance(refine_epochs, Integral) and refine_epochs >= 0):
+            raise OptionError("refine_epochs", found=repr(refine_epochs), expected="a whole number, at least 0")
         draw = generator(self.seed, "codes to cluster", device=choose_device(self.device))
         x = training_images(images, self.image_size, choose_device(self.device))
         h = self._map(lambda batch: self.network_.encode(self.augmentation(batch, draw)), x)
@@ -152,7 +161,7 @@ class ContrastiveAutoencoder(TransformerMixin, ImageCodec, AutoencoderOptions):
             history = train(phase, Batches(x, batch_size=self.batch_size, seed=self.seed), max_epochs=epochs, **run)
         encoder = copy.copy(self)
         encoder.network_ = network
-        options = {"batch_size": self.batch_size, "device": self.device, "progress": self.progress, "seed": self.seed}
+        options: dict[str, Any] = {name: getattr(self, name) for name in ("batch_size", "device", "progress", "seed")}
         clustering = Clustering(network, phase.prototypes, encoder.transform(x), assignment, self.shape_, **options)
         clustering.history_ = history
         return clustering

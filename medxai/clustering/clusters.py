@@ -36,7 +36,7 @@ class Prototypes(ImageCodec):
     embedding : codes (N, L) of the images that it was made from
     assignment : how codes are compared with prototypes
     shape : (C, H, W) of the images
-    options : `batch_size`, `device`, `progress`, `seed`, as in `ImageCodec`
+    batch_size, device, progress, seed : as in `ContrastiveAutoencoder`
 
     Attributes
     ----------
@@ -44,8 +44,9 @@ class Prototypes(ImageCodec):
     """
 
     def __init__(self, network: Autoencoder, prototypes: Tensor, embedding: Tensor, assignment: Assignment,
-                 shape: tuple[int, ...], **options: Any) -> None:
-        vars(self).update(options)
+                 shape: tuple[int, ...], *, batch_size: int = 512, device: str | torch.device | None = None,
+                 progress: bool = True, seed: int = 0) -> None:
+        self.batch_size, self.device, self.progress, self.seed = batch_size, device, progress, seed
         self.network_, self.prototypes_, self.embedding_ = network, prototypes.cpu(), embedding
         self.assignment, self.shape_ = assignment, shape
         self.mean_, self.std_ = embedding.mean(0), embedding.std(0)
@@ -98,11 +99,11 @@ class Clustering(Prototypes):
     elbow_: Elbow | None = None
     history_: Sequence[dict[str, float]] = ()
 
-    def name(self, labels: Tensor, *, mapping: str = "majority") -> Tensor:
+    def name(self, labels: ArrayLike | Tensor, *, mapping: str = "majority") -> Tensor:
         """Give each cluster a label, (K,), from the labels (N,) of the images that it was made from; see `name_clusters`."""
         named = name_clusters(self.clusters_, labels, self.n_clusters, mapping=mapping)
-        self.label_of_cluster_, self.labels_, self.mapping_ = named, labels.cpu(), mapping
-        self.shares_ = torch.as_tensor(label_shares(self.clusters_, labels, self.n_clusters), dtype=torch.float32)
+        self.label_of_cluster_, self.labels_, self.mapping_ = named, torch.as_tensor(labels).cpu(), mapping
+        self.shares_ = label_shares(self.clusters_, labels, self.n_clusters)
         return named
 
     def predict_label(self, x: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ class LabelledImages(Protocol):
     @property
     def images(self) -> Tensor: ...
     @property
-    def labels(self) -> Tensor: ...
+    def labels(self) -> ArrayLike | Tensor: ...
 
 
 def evaluation_table(clustering: Clustering, split: LabelledImages, *, groups: ArrayLike | None = None,
@@ -168,7 +169,7 @@ def evaluation_table(clustering: Clustering, split: LabelledImages, *, groups: A
     n_resamples, seed : of the bootstrap
     """
     options: dict[str, Any] = {"groups": groups, "n_resamples": n_resamples, "seed": seed}
-    h, labels = clustering.transform(split.images), split.labels.cpu()
+    h, labels = clustering.transform(split.images), torch.as_tensor(split.labels).cpu()
     scores = clustering.assignment.scores(h, clustering.prototypes_)
     clusters = scores.argmax(1)
     agreement = evaluate_clustering(truth=labels, predicted=clustering.label_of_cluster_[clusters], clusters=clusters,

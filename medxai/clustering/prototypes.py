@@ -113,9 +113,16 @@ class Elbow:
 def find_elbow(h: Tensor, counts: Sequence[int] = range(2, 21), *, seed: int = 0) -> Elbow:
     """The elbow of k-means on codes (N, L), among `counts` clusters.
 
+    Raises
+    ------
+    ShapeError : if there are fewer codes than the smallest number of clusters
+    ContentError : if a code is NaN or infinite
+
     >>> find_elbow(torch.tensor([[0.0], [0.1], [5.0], [5.1], [9.0], [9.1]]), range(2, 6)).n_clusters
     3
     """
+    if len(h) < min(counts):
+        raise ShapeError("images", found=f"{len(h)} images", expected=f"at least {min(counts)}, one for each cluster")
     counts = tuple(count for count in counts if count <= len(h))
     inertia = tuple(float(kmeans(h, count, seed=seed, n_init=3).inertia_) for count in counts)
     knee = KneeLocator(counts, inertia, curve="convex", direction="decreasing").knee if len(counts) > 2 else None

@@ -147,7 +147,7 @@ def digest(*tensors: Tensor) -> str:
     (True, False)
     """
     found = hashlib.sha256()
-    for tensor in tensors: found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for tensor in tensors: found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 # %% ../../nbs/library/core/training.ipynb #47878f36
