@@ -36,7 +36,7 @@ reproduce: $(ready) ## train and evaluate all chapters here and now, and render 
 
 test: sync generated layers lint types cells unit ## run all tests except those of the rendered book
 
-book: $(ready) ## render the published book from the outputs stored in the notebooks
+book: $(ready) ## render the book with the outputs that the notebooks hold; nothing is run
 	$(RUN) book/scripts/build.py
 
 refresh: $(ready) ## re-run a chapter at full size and store its outputs: make refresh CHAPTER=1
