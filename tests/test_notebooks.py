@@ -43,7 +43,7 @@ def out_of_step(path: Path, record: Record) -> list[str]:
     found = []
     for cell in code_cells(path):
         template = prose_template(cell.source)
-        stored = [output.data["text/markdown"] for output in cell.outputs if "data" in output]
+        stored = [output.get("data", {}).get("text/markdown") for output in cell.outputs]
         if template is not None and stored != [record.render(template)]: found.append(template)
     return found
 
