@@ -10,13 +10,16 @@ import lazy_loader
 if TYPE_CHECKING:
     from medxai.clustering.autoencoder import ContrastiveAutoencoder
     from medxai.data.images import load_images
+    from medxai.explanation.attribution import attribute
+    from medxai.explanation.targets import ClassTarget, SegmentTarget
 
 # %% auto #0
-__all__ = ['ContrastiveAutoencoder', 'load_images']
+__all__ = ['ClassTarget', 'ContrastiveAutoencoder', 'SegmentTarget', 'attribute', 'load_images']
 
 # %% ../nbs/library/api.ipynb #ffd93092
 __version__ = "0.1.0"
-_all_ = ["ContrastiveAutoencoder", "load_images"]
+_all_ = ["ClassTarget", "ContrastiveAutoencoder", "SegmentTarget", "attribute", "load_images"]
 __getattr__, __dir__, _ = lazy_loader.attach(
-    __name__, submodules=["clustering", "core", "data"],
-    submod_attrs={"clustering.autoencoder": ["ContrastiveAutoencoder"], "data.images": ["load_images"]})
+    __name__, submodules=["clustering", "core", "data", "explanation"],
+    submod_attrs={"clustering.autoencoder": ["ContrastiveAutoencoder"], "data.images": ["load_images"],
+                  "explanation.attribution": ["attribute"], "explanation.targets": ["ClassTarget", "SegmentTarget"]})

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAPER_1 = '''
 from torch import Tensor
 
@@ -30,10 +32,32 @@ report = clustering.evaluate(images.test)
 the_same_names = medxai.load_images, medxai.ContrastiveAutoencoder
 '''
 
+PAPER_2 = '''
+import torch
+from torch import Tensor, nn
 
-def test_paper_1_type_checks_as_users_type_it(tmp_path: Path, root: Path):
+import medxai
+from medxai import ClassTarget, SegmentTarget, attribute
+from medxai.explanation import METHODS, grid, plot, postprocess, supervoxels
+
+net = nn.Conv2d(4, 4, 3)
+x = torch.zeros(2, 4, 16, 16)
+maps: Tensor = attribute(net, x, ClassTarget(1), method="kernel_shap", seed=0)
+parts: tuple[Tensor, ...] = attribute(net, (x, x), method="gradient")
+several: list[Tensor] = attribute(net, x, [ClassTarget(0), ClassTarget("predicted")], method="lime", n_samples=100)
+segment: Tensor = attribute(net, x, SegmentTarget(3), method="integrated_gradients", tolerance=0.01)
+values, error = attribute(net, x, method="shapley_value_sampling", feature_mask=supervoxels(x), return_error=True)
+plot(x, {"lime": postprocess(maps)}, modalities=["T1", "T1ce", "T2", "FLAIR"])
+defaults = {name: method.options for name, method in METHODS.items()}
+blocks = grid(x, side=4)
+the_same_names = medxai.attribute, medxai.ClassTarget
+'''
+
+
+@pytest.mark.parametrize("snippet_of_paper", [PAPER_1, PAPER_2], ids=["paper 1", "paper 2"])
+def test_a_paper_type_checks_as_users_type_it(tmp_path: Path, root: Path, snippet_of_paper: str):
     snippet = tmp_path / "snippet.py"
-    snippet.write_text(PAPER_1)
+    snippet.write_text(snippet_of_paper)
     command = [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", "--cache-dir", tmp_path, snippet]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -42,12 +66,13 @@ def test_paper_1_type_checks_as_users_type_it(tmp_path: Path, root: Path):
 def test_every_public_name_can_be_imported():
     code = """if True:
         import importlib, medxai
-        for package in (medxai, medxai.core, medxai.data, medxai.clustering):
+        for package in (medxai, medxai.core, medxai.data, medxai.clustering, medxai.explanation):
             assert package.__all__, package
             for name in package.__all__: getattr(package, name)
         from medxai import *
         assert load_images is medxai.data.load_images
         assert ContrastiveAutoencoder is medxai.clustering.ContrastiveAutoencoder
+        assert attribute is medxai.explanation.attribute
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
