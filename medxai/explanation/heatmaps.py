@@ -350,7 +350,7 @@ def browse(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str], 
     ShapeError, OptionError : as in `plot`; images that are not volumes on one grid
 
     >>> import torch
-    >>> page = browse(torch.rand(1, 1, 4, 8, 8), {"lime": torch.rand(1, 1, 4, 8, 8)}, modalities=["T1"])
+    >>> page = browse(torch.rand(1, 1, 4, 8, 8), {"truth": torch.rand(1, 1, 4, 8, 8)}, modalities=["T1"])
     >>> page.html.count("<img")
     4
     """

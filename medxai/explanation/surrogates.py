@@ -61,7 +61,7 @@ def warn_if_scarce(method: str, n_samples: int, per_feature: Sequence[float]) ->
     """One warning for all cases, with a number of samples that would do."""
     if (worst := min(per_feature)) < 2:
         warnings.warn(f"{method}: n_samples={n_samples} is too few to determine every feature, so that standard errors are "
-                      f"NaN. n_samples={math.ceil(n_samples * 2 / worst - 1e-6)} or more would do.", stacklevel=4)
+                      f"NaN. n_samples={math.ceil(n_samples * 2 / worst - 1e-6)} or more would do.", stacklevel=5)
 
 # %% ../../nbs/library/explanation/surrogates.ipynb #26b79e62
 def draw_by_kernel(n: int, n_features: int, generator: torch.Generator) -> Tensor:
