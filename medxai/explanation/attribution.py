@@ -38,13 +38,14 @@ def attribute(model: nn.Module, x: Images, target: Target | Sequence[Target] = C
     model : takes `x`, or one argument for each tensor in it, and returns raw outputs, (N, classes) or (N, classes, *space)
     x : (N, modality, H, W) or (N, modality, D, H, W), scaled as the model takes it; a tuple of those for a model with branches
     target : `ClassTarget` or `SegmentTarget`; several in a list share the forward passes and give a list of maps
-    method : one of `METHODS`, where its options stand too
+    method : one of `METHODS`, whose `options` names those of each with their defaults
     seed : of random draws, which are the same for all cases
     batch_size : perturbed images in one pass; halved, with one warning, when memory runs out
     precision : "32" leaves everything as it is, "bf16" runs the model in mixed precision
     progress : show a bar on whatever takes more than two seconds
-    return_error : give (map, error); the error is a standard error for each voxel, or the gap in completeness for each
-        case (N,), or None where a method has neither
+    return_error : give (map, error), or a list of such pairs for several targets; the error is a standard error for each
+        voxel, or the gap in completeness for each case (N,), or None where a method has neither
+    options : of the method, see `help(METHODS[method].explain)`
 
     Raises
     ------

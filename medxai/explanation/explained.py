@@ -45,7 +45,7 @@ def check_model(model: nn.Module, device: torch.device) -> None:
 # %% ../../nbs/library/explanation/explained.ipynb #c0ea709d
 @contextmanager
 def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """No gradients for the parameters inside; on leaving, everything is as before.
+    """A context in which no parameter needs a gradient; on leaving it, everything is as before.
 
     >>> layer = nn.Conv2d(4, 2, 3)
     >>> with untouched(layer, torch.device("cpu")): print(layer.weight.requires_grad)
@@ -66,7 +66,8 @@ def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
 class Attribution:
     """What a method gives: `maps` (K, N, V) for K targets, N cases and V voxels.
 
-    `error` is the standard error of each value (K, N, V), or the gap in completeness (K, N), or None.
+    `error` is the standard error of each value (K, N, V), or None; or the gap in completeness (K, N), by which the sum of a
+    map misses the change of the score that it shares out.
     """
 
     maps: Tensor

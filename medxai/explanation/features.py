@@ -223,7 +223,8 @@ def find_features(e: Explained, feature_mask: Images | str = "per modality") -> 
     ----------
     e : the images
     feature_mask : "per modality" for supervoxels of each modality; "shared" for supervoxels of all modalities together;
-        or integers (N or 1, modality or 1, *space) for each branch, negative where there is no feature
+        or integers (N or 1, modality or 1, *space) for each branch, negative where there is no feature, such as those that
+        `supervoxels` and `grid` return
 
     Raises
     ------

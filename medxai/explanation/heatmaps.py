@@ -256,8 +256,8 @@ def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
     Parameters
     ----------
     x : images, as in `as_branches`
-    maps : by method, in the form of x; a map of one modality is shown in all
-    modalities : their names
+    maps : a dictionary from the name of a method to its maps, in the form of x; a map of one modality is shown in all
+    modalities : the names of the modalities of x, over all branches
     importance : by method, a number for each modality, to stand over its map instead of its share of the positive heat
     mask : outlined; (N, *space), or (N, 1 or modality, *space)
     case : its number

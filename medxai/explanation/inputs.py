@@ -31,7 +31,7 @@ def as_branches(x: Images, name: str = "x") -> tuple[Tensor, ...]:
     ------
     DtypeError : not a float tensor, or a tuple of those
     ShapeError : other numbers of dimensions, nothing inside, or branches that differ in N
-    ContentError : NaN or infinite values, or branches on different devices
+    ContentError : NaN or infinite values, or branches that differ in device or data type
 
     >>> len(as_branches(torch.zeros(2, 4, 8, 8)))
     1

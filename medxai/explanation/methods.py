@@ -36,7 +36,8 @@ class Method:
     cost : passes per case, in terms of the options and of F features; those of a model's outputs for x are not counted
     source : where it was published
     modality_specific : whether the map of one modality may differ from that of another, with the default options
-    complete : whether the map sums exactly to the change of the score between x and the baseline
+    complete : whether the map sums exactly to the change of the score between x and the baseline; where features are hidden,
+        one voxel of each feature counts. Integrated gradients come close, by the gap that they report
     random : whether it depends on the seed
     """
 

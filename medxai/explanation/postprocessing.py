@@ -206,13 +206,13 @@ def postprocess(maps: Images, *, x: Images | None = None, size: Sequence[int] | 
 
 # %% ../../nbs/library/explanation/postprocessing.ipynb #8f6233af
 def save_maps(maps: Tensor, path: str | Path, affine: ArrayLike) -> None:
-    """Write maps of one case as NIfTI, float32, whole or not at all.
+    """Write maps of one volume as NIfTI, float32, whole or not at all.
 
     Parameters
     ----------
-    maps : (D, H, W), or (modality, D, H, W), where modalities become the last axis of the file;
+    maps : (D, H, W), or (modality, D, H, W), where modalities become the last axis of the file; of a batch, `maps[0]`;
         the axes of space in the order of the scan's file
-    path : ends in .nii or .nii.gz
+    path : ends in .nii or .nii.gz; folders on the way are made
     affine : (4, 4) of the scan, from voxels to millimetres; kept in float32, as NIfTI does
 
     Raises

@@ -174,8 +174,8 @@ def shapley_value_sampling(e: Explained, *, feature_mask: Images | str = "per mo
                            n_samples: int = 25, sampling: str = "random") -> Attribution:
     """What each feature adds on average over orders of the features, at each of its voxels.
 
-    The values of the features add up to f(x) − f(x without all features). `error` is the standard error over orders,
-    None for a single one (or pair), and 0 for "exact".
+    The values of the features, one voxel of each, add up to f(x) − f(x without all features). `error` is the standard error
+    over orders, None for a single one (or pair), and 0 for "exact".
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def shapley_value_sampling(e: Explained, *, feature_mask: Images | str = "per mo
     ------
     OptionError : an unknown sampling, no samples, too many features, or for "owen" features that span modalities
 
-    Source: Castro, Gómez & Tejada 2009, with the settings of Jin et al. 2023.
+    Source: Štrumbelj & Kononenko 2010; Castro, Gómez & Tejada 2009; with the settings of Jin et al. 2023.
 
     >>> from medxai.explanation import ClassTarget
     >>> e = Explained.of(torch.nn.Flatten(), torch.tensor([[[[2.0, 3.0]]]]), [ClassTarget(0)])

@@ -112,8 +112,8 @@ def kernel_shap(e: Explained, *, feature_mask: Images | str = "shared", baseline
                 sampling: str = "random") -> Attribution:
     """Shapley values by weighted least squares over coalitions, at each voxel of a feature.
 
-    The values of the features add up to f(x) − f(x without all features). `error` is the standard error of the
-    regression; 0 for "exact", NaN with fewer than two samples a feature.
+    The values of the features, one voxel of each, add up to f(x) − f(x without all features). `error` is the standard error
+    of the regression; 0 for "exact", NaN with fewer than two samples a feature.
 
     Parameters
     ----------

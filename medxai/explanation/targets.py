@@ -50,7 +50,8 @@ class ClassTarget:
 
         Raises
         ------
-        ShapeError : outputs of another shape, or as many labels as there are no cases
+        ShapeError : outputs of another shape, or labels that are neither one for all nor one per case
+        DtypeError : labels that are not integers
         OptionError : a class that the model does not have
         """
         if outputs.ndim not in (1, 2):
