@@ -13,8 +13,8 @@ from ..core.errors import OptionError, ShapeError, require_choice
 from .coalitions import Coalitions, coalition_values, paint
 from .explained import Attribution, Explained
 from .features import Features, find_features
-from .fills import Baseline, fill_values
-from .inputs import Images, Layout, as_branches
+from .fills import Baseline, fill_values, reference_rows
+from .inputs import Images
 
 # %% auto #0
 __all__ = ['Donor', 'one_missing', 'effects', 'feature_ablation', 'from_background', 'from_batch', 'from_feature',
@@ -67,10 +67,7 @@ def from_background(e: Explained, features: Features, background: Images) -> Don
     ------
     ShapeError : images of another shape than those explained
     """
-    branches = as_branches(background, "background")
-    if (layout := Layout.of(branches)) != e.layout:
-        raise ShapeError("background", found=layout.shapes, expected=f"{e.layout.shapes}, as x")
-    images = layout.flatten(branches).to(e.x)
+    images = reference_rows(e, background)
 
     def donor(case: int, sample: int) -> Tensor:
         ids, n = features.of(case)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, overload
 from torch import Tensor, nn
+from ..core.errors import DtypeError, OptionError
 from .explained import Attribution, Explained, check_model, untouched
 from .inputs import Images, as_branches, in_form_of
 from .methods import find_method
@@ -59,15 +60,26 @@ def attribute(model: nn.Module, x: Images, target: Target | Sequence[Target] = C
     >>> attribute(net, torch.zeros(3, 4, 16, 16), ClassTarget(1), method="integrated_gradients").shape
     torch.Size([3, 4, 16, 16])
     """
-    chosen, device = find_method(method, options), as_branches(x)[0].device
-    check_model(model, device)
-    targets = list(target) if isinstance(target, Sequence) else [target]
-    with untouched(model, device):
+    chosen, first = find_method(method, options), as_branches(x)[0]
+    check_model(model, first)
+    targets = _checked_targets(target)
+    with untouched(model, first.device):
         explained = Explained.of(model, x, targets, method=method, seed=seed, batch_size=batch_size, precision=precision,
                                  progress=progress)
         found = chosen.explain(explained, **options)
     explanations = [_in_form(x, explained, found, k, return_error) for k in range(len(targets))]
     return explanations if isinstance(target, Sequence) else explanations[0]
+
+
+def _checked_targets(target: Target | Sequence[Target]) -> list[Target]:
+    """The targets as a list."""
+    targets = list(target) if isinstance(target, Sequence) and not isinstance(target, str) else [target]
+    if not targets: raise OptionError("target", found="an empty list", expected="at least one target")
+    for each in targets:
+        if isinstance(each, type) or not hasattr(each, "bind"):
+            raise DtypeError("target", found=repr(each), expected="a ClassTarget or a SegmentTarget",
+                             hint="Write ClassTarget(1) for class 1.")
+    return targets
 
 
 def _in_form(x: Images, explained: Explained, found: Attribution, k: int, with_error: bool) -> Any:

@@ -17,19 +17,19 @@ from .inputs import Images, Layout, as_branches
 from .targets import Bound, Target
 
 # %% auto #0
-__all__ = ['check_model', 'untouched', 'Attribution', 'Explained', 'raw_outputs']
+__all__ = ['check_model', 'untouched', 'raw_outputs', 'Attribution', 'Explained']
 
 # %% ../../nbs/library/explanation/explained.ipynb #06cac2eb
-def check_model(model: nn.Module, device: torch.device) -> None:
-    """Refuse models whose outputs depend on chance or on the other cases, or that are on another device.
+def check_model(model: nn.Module, x: Tensor) -> None:
+    """Refuse models whose outputs depend on chance or on the other cases, and those that do not fit the images `x`.
 
     Raises
     ------
     DtypeError : not a torch module
     OptionError : dropout or batch normalisation in training mode, or batch normalisation without running statistics
-    ContentError : parameters on another device than the images
+    ContentError : parameters on another device than the images, or of another type
 
-    >>> check_model(nn.Conv2d(4, 2, 3), torch.device("cpu"))
+    >>> check_model(nn.Conv2d(4, 2, 3), torch.zeros(1, 4, 8, 8))
     """
     if not isinstance(model, nn.Module): raise DtypeError("model", found=type(model).__name__, expected="a torch.nn.Module")
     for name, layer in model.named_modules():
@@ -39,8 +39,12 @@ def check_model(model: nn.Module, device: torch.device) -> None:
                               hint="Call model.eval() first.")
         if isinstance(layer, _BatchNorm) and layer.running_mean is None:
             raise OptionError("model", found=f"{where} without running statistics", expected="outputs that do not mix cases")
-    devices = {weight.device for weight in (*model.parameters(), *model.buffers())} - {device}
-    if devices: raise ContentError("model", found=f"parameters on {devices.pop()}", expected=f"{device}, where the images are")
+    weights = [weight for weight in (*model.parameters(), *model.buffers()) if weight.is_floating_point()]
+    for what in ("device", "dtype"):
+        of_x, others = getattr(x, what), {getattr(weight, what) for weight in weights}
+        if others and of_x not in others:
+            raise ContentError("model", found=f"parameters of {what} {' and '.join(sorted(map(str, others)))}",
+                               expected=f"{of_x}, as the images")
 
 # %% ../../nbs/library/explanation/explained.ipynb #c0ea709d
 @contextmanager
@@ -61,7 +65,24 @@ def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
         finally:
             for weight in learning: weight.requires_grad_()
 
-# %% ../../nbs/library/explanation/explained.ipynb #8516b672
+# %% ../../nbs/library/explanation/explained.ipynb #e77c0519
+def raw_outputs(model: nn.Module, branches: Sequence[Tensor]) -> Tensor:
+    """The model's outputs for `branches`, checked.
+
+    Raises
+    ------
+    DtypeError : the model returns something other than one float tensor
+    ShapeError : not one row per case
+    """
+    found = model(*branches)
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        raise DtypeError("model output", found=getattr(found, "dtype", type(found).__name__), expected="one float tensor",
+                         hint="Wrap the model in a module that returns the logits.")
+    if not found.ndim or len(found) != len(branches[0]):
+        raise ShapeError("model output", found=found.shape, expected=f"one row per case, ({len(branches[0])}, ...)")
+    return found
+
+# %% ../../nbs/library/explanation/explained.ipynb #00470ff7
 @dataclass(frozen=True)
 class Attribution:
     """What a method gives: `maps` (K, N, V) for K targets, N cases and V voxels.
@@ -73,7 +94,7 @@ class Attribution:
     maps: Tensor
     error: Tensor | None = None
 
-
+# %% ../../nbs/library/explanation/explained.ipynb #8516b672
 @dataclass(frozen=True)
 class Explained:
     """A model, N cases and K targets, ready to be asked by a method.
@@ -109,7 +130,7 @@ class Explained:
         ShapeError, DtypeError, ContentError, OptionError : see `as_branches`, `check_model`, `raw_outputs` and the targets
         """
         branches = tuple(branch.detach() for branch in as_branches(x))
-        check_model(model, branches[0].device)
+        check_model(model, branches[0])
         require_choice("precision", precision, ("32", "bf16"))
         layout = Layout.of(branches)
         asked = cls(model, layout, layout.flatten(branches), (), torch.empty(0), method, seed, batch_size, precision, progress)
@@ -117,6 +138,9 @@ class Explained:
         bound = tuple(target.bind(outputs) for target in targets)
         cases = torch.arange(len(outputs), device=outputs.device)
         values = torch.stack([target(outputs, cases) for target in bound], 1)
+        if bad := (~values.isfinite()).any(1).nonzero().flatten().tolist():
+            raise ContentError("model output", found=f"NaN or infinity for case {', '.join(map(str, bad))}",
+                               expected="finite values")
         return cls(model, layout, asked.x, bound, values, method, seed, batch_size, precision, progress)
 
     def generator(self, *purpose: int | str) -> torch.Generator:
@@ -155,20 +179,3 @@ class Explained:
             if not values.requires_grad:
                 raise ContentError("model output", found="no gradient", expected="a differentiable function of x")
             return torch.stack([torch.autograd.grad(value.sum(), leaf, retain_graph=True)[0] for value in values.unbind(1)])
-
-
-def raw_outputs(model: nn.Module, branches: Sequence[Tensor]) -> Tensor:
-    """The model's outputs for `branches`, checked.
-
-    Raises
-    ------
-    DtypeError : the model returns something other than one float tensor
-    ShapeError : not one row per case
-    """
-    found = model(*branches)
-    if not isinstance(found, Tensor) or not found.is_floating_point():
-        raise DtypeError("model output", found=getattr(found, "dtype", type(found).__name__), expected="one float tensor",
-                         hint="Wrap the model in a module that returns the logits.")
-    if not found.ndim or len(found) != len(branches[0]):
-        raise ShapeError("model output", found=found.shape, expected=f"one row per case, ({len(branches[0])}, ...)")
-    return found

@@ -260,9 +260,9 @@ def _flat_mask(e: Explained, feature_mask: Images) -> Tensor:
 
 def _check_mask(name: str, mask: Tensor, shape: tuple[int, ...]) -> None:
     """Integers that can be expanded to `shape` (N, modality, *space)."""
-    found = getattr(mask, "dtype", type(mask).__name__)
-    if not isinstance(mask, Tensor) or mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
-        raise DtypeError(name, found=found, expected="integers")
+    if not isinstance(mask, Tensor): raise DtypeError(name, found=type(mask).__name__, expected="a tensor of integers")
+    if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
+        raise DtypeError(name, found=mask.dtype, expected="integers")
     if mask.shape[2:] != shape[2:] or mask.ndim < 2 or mask.shape[0] not in (1, shape[0]) or mask.shape[1] not in (1, shape[1]):
         ones = [str(size) if size == 1 else f"{size} or 1" for size in shape[:2]]
         raise ShapeError(name, found=mask.shape, expected=f"({', '.join((*ones, *map(str, shape[2:])))})")

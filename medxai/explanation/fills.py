@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from ..core.errors import ContentError, DtypeError, ShapeError, require_choice
 from .explained import Explained
+from .inputs import Images, Layout, as_branches
 
 # %% auto #0
-__all__ = ['Baseline', 'mean_fill', 'noise_fill', 'neighbour_fill', 'fill_values']
+__all__ = ['Baseline', 'mean_fill', 'noise_fill', 'neighbour_fill', 'fill_values', 'reference_rows']
 
 # %% ../../nbs/library/explanation/fills.ipynb #564c0b16
 def mean_fill(branch: Tensor) -> Tensor:
@@ -118,3 +119,22 @@ def _drawn(e: Explained, name: str) -> Tensor:
     if name == "neighbours": return e.layout.flatten([neighbour_fill(branch) for branch in branches])
     noise = torch.randn(e.layout.n_voxels, generator=e.generator("noise"), dtype=torch.float32).to(e.x)
     return e.layout.flatten([noise_fill(branch, part) for branch, part in zip(branches, e.layout.restore(noise))])
+
+# %% ../../nbs/library/explanation/fills.ipynb #22f74005
+def reference_rows(e: Explained, background: Images) -> Tensor:
+    """(R, V) rows of voxels from reference images (R, modality, *space) in the form of the images explained.
+
+    Raises
+    ------
+    ShapeError : images of another shape
+    DtypeError, ContentError : not a float tensor for each branch, or not finite
+
+    >>> from medxai.explanation.targets import ClassTarget
+    >>> e = Explained.of(torch.nn.Flatten(), torch.ones(1, 2, 4, 4), [ClassTarget(1)])
+    >>> reference_rows(e, torch.zeros(5, 2, 4, 4)).shape
+    torch.Size([5, 32])
+    """
+    branches = as_branches(background, "background")
+    if (layout := Layout.of(branches)) != e.layout:
+        raise ShapeError("background", found=layout.shapes, expected=f"{e.layout.shapes}, as x, for each reference image")
+    return layout.flatten(branches).to(e.x)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 from torch import Tensor
-from ..core.errors import OptionError, ShapeError
+from ..core.errors import DtypeError, OptionError, ShapeError
 from ..core.plotting import PALETTE
 from .inputs import Images, as_branches
 from .postprocessing import as_maps, copy_to_modalities, heat_scale
@@ -148,11 +148,14 @@ class Shown:
         Raises
         ------
         OptionError : no such case, or no maps
+        DtypeError : maps that are not given by name
         ShapeError : numbers of modalities or voxels that do not fit
         """
         images = as_branches(x)
         n = sum(image.shape[1] for image in images)
         if not 0 <= case < len(images[0]): raise OptionError("case", found=case, expected=f"from 0 to {len(images[0]) - 1}")
+        if not isinstance(maps, Mapping):
+            raise DtypeError("maps", found=type(maps).__name__, expected="maps by method", hint='Write {"lime": maps}.')
         if not maps: raise OptionError("maps", found="none", expected="at least one method")
         if len(modalities) != n: raise ShapeError("modalities", found=f"{len(modalities)} names", expected=n)
         heats = {name: _heat(name, given, images, case) for name, given in maps.items()}
@@ -191,7 +194,7 @@ def _masks(mask: Images, images: tuple[Tensor, ...], case: int) -> list[NDArray[
     return found
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #8986ae99
-_NAME, _BAR, _GAP, _HEAD, _WIDEST = 1.1, 0.65, 0.05, 0.24, 2.2   # inches
+_NAME, _BAR, _GAP, _HEAD, _WIDEST = 1.25, 0.65, 0.05, 0.24, 2.2   # inches
 _BRIGHTEST = 1.45   # the anatomy stays darker than the heat
 
 

@@ -68,7 +68,7 @@ METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method
     Method(guided_backprop, "gradient", _TWO, "Springenberg et al. 2015"),
     Method(gradcam, "gradient", _TWO, "Selvaraju et al. 2017", modality_specific=False),
     Method(guided_gradcam, "gradient", "2 forwards, 2 backwards", "Selvaraju et al. 2017"),
-    Method(deeplift, "gradient", "2 forwards, 2 backwards", "Shrikumar et al. 2017", complete=True),
+    Method(deeplift, "gradient", "3 forwards, 2 backwards", "Shrikumar et al. 2017", complete=True),
     Method(input_x_gradient, "gradient", _TWO, "Shrikumar et al. 2016"),
     Method(integrated_gradients, "gradient", "n_steps forwards and backwards, 1 forward", "Sundararajan et al. 2017"),
     Method(gradient_shap, "gradient", "n_samples forwards and backwards", "Lundberg & Lee 2017", random=True),

@@ -7,15 +7,14 @@ from __future__ import annotations
 import torch
 from scipy.special import roots_legendre
 from torch import Tensor
-from ..core.errors import ContentError, OptionError, ShapeError
+from ..core.errors import ContentError, OptionError
 from .explained import Attribution, Explained
-from .fills import Baseline, fill_values
+from .fills import Baseline, fill_values, reference_rows
 from .gradients import Term, mean_over_samples, normal_draws, require_count, require_sigma, sum_over_steps
-from .inputs import Images, Layout, as_branches
+from .inputs import Images
 
 # %% auto #0
-__all__ = ['gauss_legendre', 'path_integral', 'change_from', 'completeness_gap', 'integrated_gradients', 'reference_rows',
-           'gradient_shap']
+__all__ = ['gauss_legendre', 'path_integral', 'change_from', 'completeness_gap', 'integrated_gradients', 'gradient_shap']
 
 # %% ../../nbs/library/explanation/paths.ipynb #1b75db98
 def gauss_legendre(n_steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,25 +125,6 @@ def _incomplete(gap: Tensor, allowed: Tensor, n_steps: int) -> ContentError:
     k, case = divmod(int((gap / allowed).argmax()), gap.shape[1])
     return ContentError(f"integrated_gradients of case {case}, target {k}", f"a gap of {gap[k, case]:.2g} after {n_steps} steps",
                         f"at most {allowed[k, case]:.2g}", "Allow a larger tolerance, or explain in double precision.")
-
-# %% ../../nbs/library/explanation/paths.ipynb #6e140694
-def reference_rows(e: Explained, background: Images) -> Tensor:
-    """(R, V) rows of voxels from reference images (R, modality, *space) in the form of the images explained.
-
-    Raises
-    ------
-    ShapeError : images of another shape
-    DtypeError, ContentError : not a float tensor for each branch, or not finite
-
-    >>> from medxai.explanation.targets import ClassTarget
-    >>> e = Explained.of(torch.nn.Flatten(), torch.ones(1, 2, 4, 4), [ClassTarget(1)])
-    >>> reference_rows(e, torch.zeros(5, 2, 4, 4)).shape
-    torch.Size([5, 32])
-    """
-    branches = as_branches(background, "background")
-    if (layout := Layout.of(branches)) != e.layout:
-        raise ShapeError("background", found=layout.shapes, expected=f"{e.layout.shapes}, as x, for each reference image")
-    return layout.flatten(branches).to(e.x)
 
 # %% ../../nbs/library/explanation/paths.ipynb #a4187403
 def gradient_shap(e: Explained, *, baseline: Baseline = 0.0, background: Images | None = None, n_samples: int = 5,
