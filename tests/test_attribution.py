@@ -231,6 +231,32 @@ def test_nothing_is_left_behind(name: str):
         assert not layer.training
 
 
+@every
+def test_what_surrounds_the_call_does_not_change_the_map(name: str):
+    model, x = ready(Classifier()).float(), images(2, 4, 8, 8).float()
+    expected = explain(name, model, x)
+    with torch.autocast("cpu", torch.bfloat16): close(explain(name, model, x), expected)
+    with torch.inference_mode(): close(explain(name, model, x), expected)
+    with torch.no_grad(): close(explain(name, model, x.requires_grad_()), expected)
+
+
+@every
+def test_a_branch_that_is_written_into_does_not_change_another(name: str):
+    class InPlace(Branches):
+        def forward(self, left: Tensor, right: Tensor) -> Tensor:
+            seen = self.left(left)
+            torch.relu_(right)
+            return self.head(torch.cat([self.relu(part).mean((2, 3)) for part in (seen, self.right(right))], 1))
+
+    class OutOfPlace(Branches):
+        def forward(self, left: Tensor, right: Tensor) -> Tensor: return super().forward(left, torch.relu(right))
+
+    x = images(2, 3, 8, 8), images(2, 1, 4, 12, seed=1)
+    more = {"layer": "left"} if "gradcam" in name else {}
+    for found, expected in zip(*(explain(name, ready(model), x, **more) for model in (InPlace(), OutOfPlace()))):
+        close(found, expected)
+
+
 BAD = {
     "one dimension short": (lambda x: x[0], {}, ShapeError, r"x: found \(4, 8, 8\)"),
     "NaN": (lambda x: x.index_fill(2, torch.tensor(3), torch.nan), {}, ContentError, "x: found 64 voxels that are NaN"),

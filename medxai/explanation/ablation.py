@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from ..core.errors import OptionError, ShapeError, require_choice
 from .coalitions import Coalitions, coalition_values, paint
-from .explained import Attribution, Explained
+from .explained import Attribution, Explained, require_count
 from .features import Features, find_features
 from .fills import Baseline, fill_values, reference_rows
 from .inputs import Images
@@ -71,7 +71,7 @@ def from_background(e: Explained, features: Features, background: Images) -> Don
 
     def donor(case: int, sample: int) -> Tensor:
         ids, n = features.of(case)
-        drawn = torch.randint(len(images), (n,), generator=e.generator("background", n, sample)).to(ids.device)
+        drawn = torch.randint(len(images), (n,), generator=e.generator("background", n, sample), device="cpu").to(ids.device)
         return images.gather(0, drawn[ids][None])[0]
 
     return donor
@@ -91,7 +91,7 @@ def from_batch(e: Explained, features: Features) -> Donor:
 
     def donor(case: int, sample: int) -> Tensor:
         ids, n = features.of(case)
-        shift = torch.randint(1, n_cases, (n,), generator=e.generator("batch", n, sample)).to(ids.device)
+        shift = torch.randint(1, n_cases, (n,), generator=e.generator("batch", n, sample), device="cpu").to(ids.device)
         return e.x.gather(0, ((case + shift[ids]) % n_cases)[None])[0]
 
     return donor
@@ -103,7 +103,8 @@ def from_feature(e: Explained, features: Features) -> Donor:
 
     @lru_cache(maxsize=1)
     def shuffled(sample: int) -> Tensor:
-        return torch.randperm(len(modality), generator=e.generator("feature", len(modality), sample)).to(modality.device)
+        n = len(modality)
+        return torch.randperm(n, generator=e.generator("feature", n, sample), device="cpu").to(modality.device)
 
     def donor(case: int, sample: int) -> Tensor:
         groups, order = features.of(case)[0] * e.layout.n_modalities + modality, shuffled(sample)
@@ -140,7 +141,7 @@ def feature_permutation(e: Explained, *, feature_mask: Images | str = "shared", 
     tensor([[[1., 0.]]])
     """
     require_choice("within", within, ("feature", "batch"))
-    if n_samples < 1: raise OptionError("n_samples", found=n_samples, expected="at least 1")
+    require_count("n_samples", n_samples)
     if background is not None and within != "feature":
         raise OptionError("within", found=f"'{within}' and a background", expected="one of the two")
     features = find_features(e, feature_mask)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, overload
 from torch import Tensor, nn
-from ..core.errors import DtypeError, OptionError
+from ..core.errors import ContentError, DtypeError, OptionError
 from .explained import Attribution, Explained, check_model, untouched
 from .inputs import Images, as_branches, in_form_of
 from .methods import find_method
@@ -67,6 +67,9 @@ def attribute(model: nn.Module, x: Images, target: Target | Sequence[Target] = C
         explained = Explained.of(model, x, targets, method=method, seed=seed, batch_size=batch_size, precision=precision,
                                  progress=progress)
         found = chosen.explain(explained, **options)
+    if bad := (~found.maps.isfinite()).any(0).any(1).nonzero().flatten().tolist():
+        raise ContentError(f"map of case {', '.join(map(str, bad))}", found="NaN or infinity", expected="finite values",
+                           hint="The model or its gradient is not finite at the perturbed images.")
     explanations = [_in_form(x, explained, found, k, return_error) for k in range(len(targets))]
     return explanations if isinstance(target, Sequence) else explanations[0]
 
@@ -84,8 +87,8 @@ def _checked_targets(target: Target | Sequence[Target]) -> list[Target]:
 
 def _in_form(x: Images, explained: Explained, found: Attribution, k: int, with_error: bool) -> Any:
     """The maps of target `k` in the form of `x`, with their error if asked."""
-    as_images = lambda flat: in_form_of(x, explained.layout.restore(flat.to(explained.x)))
+    as_images = lambda flat: in_form_of(x, explained.layout.restore(flat.to(explained.x).contiguous()))
     maps = as_images(found.maps[k])
     if not with_error: return maps
     if found.error is None: return maps, None
-    return maps, as_images(found.error[k]) if found.error.ndim == 3 else found.error[k]
+    return maps, as_images(found.error[k]) if found.error.ndim == 3 else found.error[k].to(explained.x)

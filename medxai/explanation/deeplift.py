@@ -27,7 +27,7 @@ LINEAR = _names("""
     permute transpose swapaxes swapdims movedim moveaxis T mT t squeeze unsqueeze expand expand_as broadcast_to repeat tile
     repeat_interleave getitem setitem narrow select index_select gather take_along_dim chunk split split_with_sizes tensor_split
     unbind unfold fold flip roll rot90 diagonal pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle where
-    masked_fill copy clone contiguous to float double type type_as cpu cuda requires_grad""")
+    masked_fill copy clone contiguous to as_tensor float double type type_as cpu cuda requires_grad""")
 
 ELEMENTWISE = _names("""
     relu leaky_relu prelu elu celu selu gelu silu mish sigmoid log_sigmoid tanh softplus softsign softshrink tanhshrink relu6

@@ -17,7 +17,7 @@ from .inputs import Images, Layout, as_branches
 from .targets import Bound, Target
 
 # %% auto #0
-__all__ = ['check_model', 'untouched', 'raw_outputs', 'Attribution', 'Explained']
+__all__ = ['check_model', 'untouched', 'raw_outputs', 'Attribution', 'require_count', 'Explained']
 
 # %% ../../nbs/library/explanation/explained.ipynb #06cac2eb
 def check_model(model: nn.Module, x: Tensor) -> None:
@@ -57,8 +57,9 @@ def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
     >>> layer.weight.requires_grad
     True
     """
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    learning = [weight for weight in model.parameters() if weight.requires_grad and not weight.is_inference()]
+    random_state = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with random_state, torch.inference_mode(False), torch.autocast(device.type, enabled=False):
         try:
             for weight in learning: weight.requires_grad_(False)
             yield
@@ -93,6 +94,20 @@ class Attribution:
 
     maps: Tensor
     error: Tensor | None = None
+
+# %% ../../nbs/library/explanation/explained.ipynb #c9050c78
+def require_count(thing: str, found: int) -> int:
+    """`found`, if it is a whole number of at least 1.
+
+    Raises
+    ------
+    OptionError : if it is not
+
+    >>> require_count("n_samples", 10)
+    10
+    """
+    if isinstance(found, int) and not isinstance(found, bool) and found >= 1: return found
+    raise OptionError(thing, found=found, expected="a whole number, at least 1")
 
 # %% ../../nbs/library/explanation/explained.ipynb #8516b672
 @dataclass(frozen=True)
@@ -134,7 +149,10 @@ class Explained:
         require_choice("precision", precision, ("32", "bf16"))
         layout = Layout.of(branches)
         asked = cls(model, layout, layout.flatten(branches), (), torch.empty(0), method, seed, batch_size, precision, progress)
+        if precision == "bf16" and asked.x.dtype != torch.float32:
+            raise OptionError("precision", found="'bf16'", expected=f"'32' for images of type {asked.x.dtype}")
         outputs = asked.rows(len(asked.x), lambda rows: asked.outputs(asked.x[rows])).to(branches[0].device)
+        asked.check_repeatable(outputs)
         bound = tuple(target.bind(outputs) for target in targets)
         cases = torch.arange(len(outputs), device=outputs.device)
         values = torch.stack([target(outputs, cases) for target in bound], 1)
@@ -154,7 +172,9 @@ class Explained:
     def outputs(self, voxels: Tensor) -> Tensor:
         """Raw outputs (B, C, ...) for rows of voxels (B, V); without gradients unless they are enabled."""
         with torch.autocast(voxels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            found = raw_outputs(self.model, self.layout.restore(voxels))
+            branches = self.layout.restore(voxels)
+            if len(branches) > 1: branches = tuple(branch.clone() for branch in branches)   # a model may write into one of them
+            found = raw_outputs(self.model, branches)
         return found.float() if found.dtype in (torch.bfloat16, torch.float16) else found
 
     def scores(self, voxels: Tensor, cases: Tensor) -> Tensor:
@@ -163,8 +183,22 @@ class Explained:
         return torch.stack([target(outputs, cases) for target in self.targets], 1)
 
     def ask(self, voxels: Tensor, cases: Tensor) -> Tensor:
-        """`scores` in inference mode, for the methods that only look at outputs."""
-        with torch.inference_mode(): return self.scores(voxels, cases)
+        """`scores` without gradients, for the methods that only look at outputs."""
+        with torch.no_grad(): return self.scores(voxels, cases)   # inference mode would leave its tensors in a model's caches
+
+    def check_repeatable(self, outputs: Tensor) -> None:
+        """Ask about the first case once more, alone, and refuse a model that says something else than `outputs` (N, ...).
+
+        Raises
+        ------
+        OptionError : the outputs depend on chance, or on the other cases
+        """
+        with torch.no_grad(): again, first = self.outputs(self.x[:1].clone())[0], outputs[0]
+        change = (again - first).abs().max()
+        rounding = 5e-2 if self.precision == "bf16" else 1e-3
+        if first.isfinite().all() and not change <= rounding * (first.abs().max() + rounding):
+            raise OptionError("model", found=f"outputs for case 0 that change by {change:.2g} when it is asked again, alone",
+                              expected="outputs that depend on nothing but the case", hint="Call model.eval() first.")
 
     def gradients(self, voxels: Tensor, cases: Tensor, rules: AbstractContextManager[object] | None = None) -> Tensor:
         """(K, B, V) gradients of the targets at rows of voxels (B, V), the forward pass inside `rules`.

@@ -255,7 +255,8 @@ def _flat_mask(e: Explained, feature_mask: Images) -> Tensor:
     for i, (mask, shape) in enumerate(zip(masks, shapes)):
         _check_mask(f"feature_mask[{i}]" if len(masks) > 1 else "feature_mask", mask, (len(e.x), *shape))
     n = max(len(mask) for mask in masks)
-    return e.layout.flatten([mask.to(e.x.device, torch.int64).expand(n, *shape) for mask, shape in zip(masks, shapes)])
+    as_plain = lambda mask: mask.as_subclass(Tensor).to(e.x.device, torch.int64)
+    return e.layout.flatten([as_plain(mask).expand(n, *shape) for mask, shape in zip(masks, shapes)])
 
 
 def _check_mask(name: str, mask: Tensor, shape: tuple[int, ...]) -> None:

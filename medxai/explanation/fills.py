@@ -67,7 +67,8 @@ def _given(e: Explained, baseline: Sequence[Tensor]) -> Tensor:
         raise ShapeError("baseline", found=f"{len(baseline)} tensors", expected=f"{len(e.layout.shapes)}, one for each branch")
     named = [f"baseline[{i}]" if len(baseline) > 1 else "baseline" for i in range(len(baseline))]
     for name, tensor, shape in zip(named, baseline, e.layout.shapes): _check_given(name, tensor, e.x, shape)
-    return e.layout.flatten([tensor.detach().expand(len(e.x), *shape) for tensor, shape in zip(baseline, e.layout.shapes)])
+    plain = [tensor.detach().as_subclass(Tensor) for tensor in baseline]
+    return e.layout.flatten([tensor.expand(len(e.x), *shape) for tensor, shape in zip(plain, e.layout.shapes)])
 
 
 def _check_given(name: str, given: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
@@ -117,7 +118,7 @@ def _drawn(e: Explained, name: str) -> Tensor:
     branches = e.layout.restore(e.x)
     if name == "mean": return e.layout.flatten([mean_fill(branch) for branch in branches])
     if name == "neighbours": return e.layout.flatten([neighbour_fill(branch) for branch in branches])
-    noise = torch.randn(e.layout.n_voxels, generator=e.generator("noise"), dtype=torch.float32).to(e.x)
+    noise = torch.randn(e.layout.n_voxels, generator=e.generator("noise"), dtype=torch.float32, device="cpu").to(e.x)
     return e.layout.flatten([noise_fill(branch, part) for branch, part in zip(branches, e.layout.restore(noise))])
 
 # %% ../../nbs/library/explanation/fills.ipynb #22f74005

@@ -6,14 +6,15 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable
+from typing import Any
 import torch
 from torch import Tensor
 from ..core.errors import OptionError
-from .explained import Attribution, Explained
+from .explained import Attribution, Explained, require_count
 
 # %% auto #0
-__all__ = ['Term', 'sum_over_steps', 'gradient', 'input_x_gradient', 'mean_over_samples', 'require_count', 'normal_draws',
-           'smoothgrad', 'require_sigma']
+__all__ = ['Term', 'sum_over_steps', 'gradient', 'input_x_gradient', 'mean_over_samples', 'normal_draws', 'smoothgrad',
+           'require_sigma']
 
 # %% ../../nbs/library/explanation/gradients.ipynb #36ae14af
 Term = Callable[[Tensor, Tensor], Tensor]
@@ -110,20 +111,6 @@ def mean_over_samples(e: Explained, n_samples: int, term: Term) -> Attribution:
     variance = (squares - total.square() / n_samples).clamp(min=0) / (n_samples - 1)
     return Attribution(first + total / n_samples, (variance / n_samples).sqrt())
 
-
-def require_count(thing: str, found: int) -> int:
-    """`found`, if it is a whole number of at least 1.
-
-    Raises
-    ------
-    OptionError : if it is not
-
-    >>> require_count("n_samples", 10)
-    10
-    """
-    if isinstance(found, int) and found >= 1: return found
-    raise OptionError(thing, found=found, expected="a whole number, at least 1")
-
 # %% ../../nbs/library/explanation/gradients.ipynb #099811f4
 def normal_draws(e: Explained, samples: Tensor) -> Tensor:
     """(B, V) standard normal noise; that of a sample depends on its number, the seed, the method and V only.
@@ -139,7 +126,8 @@ def normal_draws(e: Explained, samples: Tensor) -> Tensor:
     (torch.Size([3, 32]), True)
     """
     numbers, which = samples.unique(return_inverse=True)
-    draws = [torch.randn(e.x.shape[1], generator=e.generator("normal", number)) for number in numbers.tolist()]
+    like: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}   # whatever the defaults
+    draws = [torch.randn(e.x.shape[1], generator=e.generator("normal", number), **like) for number in numbers.tolist()]
     return torch.stack(draws).to(e.x)[which]
 
 

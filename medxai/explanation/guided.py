@@ -40,7 +40,7 @@ class GuidedRelu(Replaced):
 OTHERS = frozenset("""
     celu elu gelu glu gru hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid lstm mish prelu relu6 rnn_relu rnn_tanh
     rrelu selu sigmoid silu softplus softshrink softsign tanh tanhshrink threshold
-    clamp clamp_max clamp_min fmax fmin maximum minimum where""".split())
+    clamp clamp_max clamp_min fmax fmin maximum minimum where masked_fill abs sign erf exp""".split())
 
 
 def relu_rules(method: str, e: Explained, *, guided: bool) -> Rules:

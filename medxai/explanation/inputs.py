@@ -44,7 +44,7 @@ def as_branches(x: Images, name: str = "x") -> tuple[Tensor, ...]:
             raise ContentError(name, found=f"branches of {what} {' and '.join(sorted(found))}", expected="the same for all")
     if len({len(branch) for branch in branches}) > 1:
         raise ShapeError(name, found=[tuple(branch.shape) for branch in branches], expected="the same number of cases in all")
-    return branches
+    return tuple(branch.as_subclass(Tensor) for branch in branches)   # MONAI's tensors carry metadata that no method needs
 
 
 def _check_branch(name: str, x: Tensor) -> None:

@@ -8,9 +8,9 @@ import torch
 from scipy.special import roots_legendre
 from torch import Tensor
 from ..core.errors import ContentError, OptionError
-from .explained import Attribution, Explained
+from .explained import Attribution, Explained, require_count
 from .fills import Baseline, fill_values, reference_rows
-from .gradients import Term, mean_over_samples, normal_draws, require_count, require_sigma, sum_over_steps
+from .gradients import Term, mean_over_samples, normal_draws, require_sigma, sum_over_steps
 from .inputs import Images
 
 # %% auto #0
@@ -152,7 +152,8 @@ def gradient_shap(e: Explained, *, baseline: Baseline = 0.0, background: Images 
     Attribution(maps=tensor([[[0., 4.]]]), error=tensor([[[0., 0.]]]))
     """
     require_sigma(sigma)
-    alpha = torch.rand(require_count("n_samples", n_samples), generator=e.generator("alpha")).to(e.x)
+    n, draw = require_count("n_samples", n_samples), e.generator("alpha")
+    alpha = torch.rand(n, generator=draw, dtype=torch.float32, device="cpu").to(e.x)
     begin = _beginnings(e, baseline, background, n_samples)
 
     def term(cases: Tensor, samples: Tensor) -> Tensor:
@@ -171,5 +172,5 @@ def _beginnings(e: Explained, baseline: Baseline, background: Images | None, n_s
     if not isinstance(baseline, (int, float)) or baseline:
         raise OptionError("baseline", found="a baseline and a background", expected="one of the two")
     rows = reference_rows(e, background)
-    drawn = torch.randint(len(rows), (n_samples,), generator=e.generator("reference")).to(rows.device)
+    drawn = torch.randint(len(rows), (n_samples,), generator=e.generator("reference"), device="cpu").to(rows.device)
     return lambda cases, samples: rows[drawn[samples]]

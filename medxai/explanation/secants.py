@@ -13,7 +13,7 @@ from .backward import Call, Replaced
 
 # %% auto #0
 __all__ = ['halves', 'only_first', 'Secant', 'elementwise', 'Midpoint', 'product', 'Quotient', 'quotient', 'Strongest',
-           'max_pool', 'maximum', 'Standardised', 'instance_norm', 'group_norm', 'layer_norm']
+           'max_pool', 'maximum', 'Standardised', 'Valued', 'instance_norm', 'group_norm', 'layer_norm']
 
 # %% ../../nbs/library/explanation/secants.ipynb #b8131da1
 def halves(both: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ def _slope(function: Callable[[Tensor], Tensor], a_x: Tensor, a_b: Tensor, y_x: 
     """(B, ...) slopes of the secants, or derivatives at the midpoints where these are the same to rounding."""
     with torch.enable_grad():
         middle = ((a_x + a_b) / 2).requires_grad_()
-        derivative, = torch.autograd.grad(function(middle).sum(), middle)
+        derivative = torch.autograd.grad(function(middle).sum(), middle)[0].nan_to_num(posinf=0, neginf=0)
     rise, run = y_x - y_b, a_x - a_b
     rounding = 4 * torch.finfo(rise.dtype).eps * torch.maximum(y_x.abs(), y_b.abs())
     return torch.where((rise - derivative * run).abs() <= rounding, derivative, rise / run)
@@ -223,6 +223,27 @@ class Standardised(Replaced):
         return only_first(of_u - of_u.mean(-1, keepdim=True)), None
 
 
+class Valued(Replaced):
+    """The value of one tensor with the rules of another.
+
+    Where a channel is constant, torch's normalisation gives a rounding error and not 0. The next one divides it by √eps,
+    and so on, so that a deep network says something else about the baseline if its own values are not kept.
+
+    >>> Valued.apply(torch.tensor([1.0]), torch.tensor([2.0]))
+    tensor([2.])
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rule: Tensor, value: Tensor) -> Tensor:
+        """The value."""
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, m: Tensor) -> tuple[Tensor, None]:
+        """To the rule."""
+        return m, None
+
+
 def instance_norm(call: Call) -> Any:
     """The rule for instance normalisation; with running statistics it is linear."""
     if not call.kwargs.get("use_input_stats", True): return call.run()
@@ -249,4 +270,5 @@ def _normalised(call: Call, rows: Callable[[Tensor], Tensor], *, channels: bool)
     weight, bias = ((each.view(shape) if channels and each is not None else each)
                     for each in (call.kwargs.get("weight"), call.kwargs.get("bias")))
     if weight is not None: y = y * weight
-    return y if bias is None else y + bias
+    with torch.no_grad(): value = call.run()
+    return Valued.apply(y if bias is None else y + bias, value)

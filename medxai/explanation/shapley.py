@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from ..core.errors import OptionError, require_choice
 from .coalitions import MAX_FEATURES, Coalitions, coalition_values, every_coalition, paint
-from .explained import Attribution, Explained
+from .explained import Attribution, Explained, require_count
 from .features import Features, find_features
 from .fills import Baseline, fill_values
 from .inputs import Images
@@ -149,7 +149,8 @@ def _plan(e: Explained, features: Features, case: int, n_samples: int, sampling:
     ids, n_features = features.of(case)
     if sampling == "exact": return over_all_coalitions(n_features, e.x.device)
     n_orders = math.ceil(n_samples / 2) if sampling == "antithetic" else n_samples
-    ranks = torch.rand(n_orders, n_features, generator=e.generator("orders", n_features), dtype=torch.float64).argsort(1)
+    draw = e.generator("orders", n_features)
+    ranks = torch.rand(n_orders, n_features, generator=draw, dtype=torch.float64, device="cpu").argsort(1)
     if sampling == "owen": return within_groups(modality_of_features(e, ids, n_features), ranks, e.x.device)
     return (along_both_ways if sampling == "antithetic" else along_orders)(ranks, e.x.device)
 
@@ -198,7 +199,7 @@ def shapley_value_sampling(e: Explained, *, feature_mask: Images | str = "per mo
     tensor([[[2., 0.]]])
     """
     require_choice("sampling", sampling, ("random", "antithetic", "exact", "owen"))
-    if n_samples < 1: raise OptionError("n_samples", found=n_samples, expected="at least 1")
+    require_count("n_samples", n_samples)
     features = find_features(e, feature_mask)
     plans = [_plan(e, features, case, n_samples, sampling) for case in range(len(features.ids))]
     values = coalition_values(e, features, fill_values(e, baseline), [plan.coalitions for plan in plans])

@@ -12,7 +12,7 @@ from sklearn.linear_model import Lasso
 from torch import Tensor
 from ..core.errors import OptionError, require_choice
 from .coalitions import Coalitions, coalition_values, every_coalition, paint
-from .explained import Attribution, Explained
+from .explained import Attribution, Explained, require_count
 from .features import Features, find_features
 from .fills import Baseline, fill_values
 from .inputs import Images
@@ -54,7 +54,8 @@ def samples_per_feature(weights: Tensor, n_features: int) -> float:
     >>> samples_per_feature(torch.ones(30), 10)
     3.0
     """
-    return float(weights.sum().square() / weights.square().sum() / n_features) if len(weights) else math.inf
+    if not len(weights): return math.inf
+    return float(weights.sum().square() / weights.square().sum().clamp(min=1e-300) / n_features)
 
 
 def warn_if_scarce(method: str, n_samples: int, per_feature: Sequence[float]) -> None:
@@ -92,7 +93,7 @@ def fit_shapley(rows: Tensor, weights: Tensor, v: Tensor, paired: bool = False) 
     Parameters
     ----------
     rows : (n, F) coalitions, if paired the second half complements of the first
-    weights : (n,)
+    weights : (n,), or one for each pair
     v : (2 + n, K) values of the empty and the full coalition, and of `rows`
 
     Source: Lundberg & Lee 2017; Covert & Lee 2021.
@@ -103,7 +104,7 @@ def fit_shapley(rows: Tensor, weights: Tensor, v: Tensor, paired: bool = False) 
     X, rest = rows.double() - share, v[2:] - v[0] - share * total
     if paired:
         half = len(rows) // 2
-        X, rest, weights = X[:half], (rest[:half] - rest[half:]) / 2, weights[:half]
+        X, rest = X[:half], (rest[:half] - rest[half:]) / 2
     beta, error = least_squares(X, rest, weights, n_features - 1)
     return total / n_features + beta, error
 
@@ -136,15 +137,16 @@ def kernel_shap(e: Explained, *, feature_mask: Images | str = "shared", baseline
     tensor([[[2., 0.]]])
     """
     require_choice("sampling", sampling, ("random", "paired", "exact"))
-    if n_samples < 1: raise OptionError("n_samples", found=n_samples, expected="at least 1")
+    require_count("n_samples", n_samples)
     features = find_features(e, feature_mask)
     drawn = [_kernel_rows(e, n, n_samples, sampling) for n in features.counts]
     with_ends = [torch.cat([rows.new_zeros(1, n), rows.new_ones(1, n), rows]) for rows, n in zip(drawn, features.counts)]
     values = _values(e, features, fill_values(e, baseline), with_ends)
     rows = drawn * (len(values) // len(drawn))
-    weights = [kernel_weights(of_case) if sampling == "exact" else torch.ones(len(of_case)) for of_case in rows]
+    once = 2 if sampling == "paired" else 1   # a pair is one row of the regression
+    weights = [kernel_weights(of_case) if sampling == "exact" else torch.ones(len(of_case) // once) for of_case in rows]
     fits = [fit_shapley(*of_case, sampling == "paired") for of_case in zip(rows, weights, values)]
-    return _attribution(e, features, fits, None if sampling == "exact" else weights)
+    return _attribution(e, features, fits, None if sampling == "exact" else weights, n_samples)
 
 
 def _kernel_rows(e: Explained, n_features: int, n_samples: int, sampling: str) -> Tensor:
@@ -168,12 +170,13 @@ def _values(e: Explained, features: Features, fill: Tensor, tables: Sequence[Ten
 
 
 def _attribution(e: Explained, features: Features, fits: Sequence[tuple[Tensor, Tensor]],
-                 weights: Sequence[Tensor] | None) -> Attribution:
+                 weights: Sequence[Tensor] | None, n_samples: int) -> Attribution:
     """Maps and errors from (F, K) for each case; without `weights` all coalitions were asked for, and nothing was drawn."""
     maps, errors = (paint(e, features, [of_case.T for of_case in which]) for which in zip(*fits))
-    if weights is None: return Attribution(maps, errors * 0)
+    if weights is None: return Attribution(maps, torch.zeros_like(maps))
     enough = [samples_per_feature(of_case, len(found)) for of_case, (found, _) in zip(weights, fits)]
-    warn_if_scarce(e.method, max(map(len, weights)), enough)
+    enough = [min(each, 1.0) if found.isnan().any() else each for each, (_, found) in zip(enough, fits)]   # undetermined
+    warn_if_scarce(e.method, n_samples, enough)
     scarce = torch.tensor(enough, device=errors.device) < 2
     return Attribution(maps, errors.masked_fill(scarce[:, None], torch.nan))
 
@@ -250,21 +253,24 @@ def lime(e: Explained, *, feature_mask: Images | str = "per modality", baseline:
     tensor([[[2., 0.]]])
     """
     require_choice("sampling", sampling, ("random", "exact"))
-    if n_samples < 1: raise OptionError("n_samples", found=n_samples, expected="at least 1")
-    if kernel_width <= 0: raise OptionError("kernel_width", found=kernel_width, expected="above 0")
-    if alpha < 0: raise OptionError("alpha", found=alpha, expected="at least 0")
+    require_count("n_samples", n_samples)
+    if not kernel_width > 0: raise OptionError("kernel_width", found=kernel_width, expected="above 0")
+    if not 0 <= alpha < math.inf: raise OptionError("alpha", found=alpha, expected="at least 0")
     features, fill = find_features(e, feature_mask), fill_values(e, baseline)
     drawn = [_lime_rows(e, n, n_samples, sampling) for n in features.counts]
     values = _values(e, features, fill, drawn)
     rows = drawn * (len(values) // len(drawn))
     weights = [similarity(of_case, e.x[case], fill[case], features.of(case)[0], kernel_width)
                for case, of_case in enumerate(rows)]
+    if not all(of_case.any() for of_case in weights):
+        raise OptionError("kernel_width", found=kernel_width, expected="a width at which perturbed images count for something")
     fits = [fit_lime(*of_case, alpha) for of_case in zip(rows, weights, values)]
     if alpha: return Attribution(paint(e, features, [found.T for found, _ in fits]))
-    return _attribution(e, features, fits, None if sampling == "exact" else weights)
+    return _attribution(e, features, fits, None if sampling == "exact" else weights, n_samples)
 
 
 def _lime_rows(e: Explained, n_features: int, n_samples: int, sampling: str) -> Tensor:
     """(n, F) coalitions."""
     if sampling == "exact": return _all_rows(n_features)
-    return torch.rand(n_samples, n_features, generator=e.generator("coalitions", n_features)) < 0.5
+    draw = e.generator("coalitions", n_features)
+    return torch.rand(n_samples, n_features, generator=draw, dtype=torch.float32, device="cpu") < 0.5

@@ -134,7 +134,7 @@ class SegmentTarget:
 
     def _given(self, scores: Tensor) -> Tensor:
         """The caller's region, (N, *space)."""
-        region = torch.as_tensor(self.region, device=scores.device)
+        region = torch.as_tensor(self.region, device=scores.device).as_subclass(Tensor)
         if region.dtype != torch.bool: raise DtypeError("region", found=region.dtype, expected="torch.bool")
         expected = (len(scores), *scores.shape[2:])
         if region.shape not in (expected, expected[1:]):
