@@ -30,7 +30,7 @@ def attribute(model: nn.Module, x: X, target: Sequence[Target], *, method: str, 
 def attribute(model: nn.Module, x: X, target: Target | Sequence[Target] = ..., *, method: str, return_error: Literal[True],
               seed: int = ..., batch_size: int = ..., precision: str = ..., progress: bool = ..., **options: Any) -> Any: ...
 def attribute(model: nn.Module, x: Images, target: Target | Sequence[Target] = ClassTarget(), *, method: str, seed: int = 0,
-              batch_size: int = 16, precision: str = "32", progress: bool = True, return_error: bool = False,
+              batch_size: int = 8, precision: str = "32", progress: bool = True, return_error: bool = False,
               **options: Any) -> Any:
     """A heatmap for each modality of each case, in the form, type and place of `x`, signed.
 

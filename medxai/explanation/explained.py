@@ -131,13 +131,13 @@ class Explained:
     values: Tensor
     method: str = ""
     seed: int = 0
-    batch_size: int = 16
+    batch_size: int = 8
     precision: str = "32"
     progress: bool = False
 
     @classmethod
     def of(cls, model: nn.Module, x: Images, targets: Sequence[Target], *, method: str = "", seed: int = 0,
-           batch_size: int = 16, precision: str = "32", progress: bool = False) -> Explained:
+           batch_size: int = 8, precision: str = "32", progress: bool = False) -> Explained:
         """Check everything, run the model once on images as in `as_branches`, and bind the targets.
 
         Raises
