@@ -56,7 +56,7 @@ def seconds(function: Callable[[], object], device: torch.device) -> float:
 
 
 class Counted(nn.Module):
-    """A network that counts the images that it has seen, and the time that it took."""
+    """A network that counts the images that it has seen."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -4,13 +4,12 @@
 
 # %% ../../nbs/library/explanation/ablation.ipynb #e9ae1231
 from __future__ import annotations
-import math
 from collections.abc import Callable
 from functools import lru_cache
 import torch
 from torch import Tensor
 from ..core.errors import OptionError, ShapeError, require_choice
-from .coalitions import Coalitions, coalition_values, paint
+from .coalitions import Coalitions, coalition_values, paint, paint_mean
 from .explained import Attribution, Explained, require_count
 from .features import Features, find_features
 from .fills import Baseline, fill_values, reference_rows
@@ -149,7 +148,4 @@ def feature_permutation(e: Explained, *, feature_mask: Images | str = "shared", 
     else: donor = from_batch(e, features) if within == "batch" else from_feature(e, features)
     fills = (torch.stack([donor(case, sample) for case in range(len(e.x))]) for sample in range(n_samples))
     samples = [effects(e, features, fill) for fill in fills]
-    drawn = [torch.stack(of_case) for of_case in zip(*samples)]
-    maps = paint(e, features, [values.mean(0) for values in drawn])
-    if n_samples == 1: return Attribution(maps)
-    return Attribution(maps, paint(e, features, [values.std(0) / math.sqrt(n_samples) for values in drawn]))
+    return paint_mean(e, features, [torch.stack(of_case) for of_case in zip(*samples)])

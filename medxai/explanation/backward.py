@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from ..core.errors import OptionError
+from .explained import layer_label
 
 # %% auto #0
 __all__ = ['Rule', 'name_of', 'Call', 'Replaced', 'check_visible', 'check_graph', 'layer_at_work', 'Rules']
@@ -130,7 +131,7 @@ def check_visible(method: str, model: nn.Module) -> None:
         kinds = {"scripted": isinstance(layer, torch.jit.ScriptModule), "replicated": isinstance(layer, nn.DataParallel),
                  "compiled": compiled}
         for kind in (kind for kind, hidden in kinds.items() if hidden):
-            raise OptionError(method, found=f"{kind} module {_label(name, layer)}", expected="a plain module",
+            raise OptionError(method, found=f"{kind} module {layer_label(name, layer)}", expected="a plain module",
                               hint="Its functions cannot be seen. Pass the model from which it was made.")
 
 
@@ -162,11 +163,6 @@ def _nodes(output: Tensor) -> set[Any]:
         waiting += [parent for parent, _ in node.next_functions]
     return found
 
-
-def _label(name: str, layer: nn.Module) -> str:
-    """A layer as messages name it."""
-    return f"{name or 'the model'} ({type(layer).__name__})"
-
 # %% ../../nbs/library/explanation/backward.ipynb #c4c7c105
 @contextmanager
 def layer_at_work(model: nn.Module) -> Iterator[Callable[[], str]]:
@@ -175,7 +171,7 @@ def layer_at_work(model: nn.Module) -> Iterator[Callable[[], str]]:
     >>> with layer_at_work(nn.ReLU()) as layer: layer()
     'the target, outside the model'
     """
-    labels = {layer: _label(name, layer) for name, layer in model.named_modules()}
+    labels = {layer: layer_label(name, layer) for name, layer in model.named_modules()}
     running: list[nn.Module] = []
     def enter(layer: nn.Module, inputs: Any) -> None: running.append(layer)
     def leave(layer: nn.Module, inputs: Any, output: Any) -> None: running.pop()

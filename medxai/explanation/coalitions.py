@@ -4,6 +4,7 @@
 
 # %% ../../nbs/library/explanation/coalitions.ipynb #ba79c277
 from __future__ import annotations
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from ..core.errors import OptionError
-from .explained import Explained
+from .explained import Attribution, Explained
 from .features import Features
 
 # %% auto #0
-__all__ = ['MAX_FEATURES', 'Perturbation', 'Coalitions', 'every_coalition', 'hide', 'ask_versions', 'coalition_values', 'paint']
+__all__ = ['MAX_FEATURES', 'Perturbation', 'Coalitions', 'every_coalition', 'hide', 'ask_versions', 'coalition_values', 'paint',
+           'paint_mean']
 
 # %% ../../nbs/library/explanation/coalitions.ipynb #41c2e834
 @dataclass(frozen=True)
@@ -142,3 +144,16 @@ def paint(e: Explained, features: Features, numbers: Sequence[Tensor]) -> Tensor
     """
     columns = features.ids.expand(len(e.x), -1)
     return torch.stack([F.pad(number.to(e.x), (1, 0)).index_select(1, ids + 1) for number, ids in zip(numbers, columns)], 1)
+
+
+def paint_mean(e: Explained, features: Features, samples: Sequence[Tensor]) -> Attribution:
+    """Maps of the mean over samples (S, K, F) of each case, and its standard error, which is None for a single sample.
+
+    >>> from medxai.explanation import ClassTarget
+    >>> e = Explained.of(torch.nn.Flatten(), torch.zeros(1, 1, 1, 2), [ClassTarget(0)])
+    >>> paint_mean(e, Features(torch.tensor([[0, 1]]), (2,)), [torch.tensor([[[1.0, 5.0]], [[3.0, 5.0]]])])
+    Attribution(maps=tensor([[[2., 5.]]]), error=tensor([[[1., 0.]]]))
+    """
+    maps = paint(e, features, [of_case.mean(0) for of_case in samples])
+    if (n := len(samples[0])) == 1: return Attribution(maps)
+    return Attribution(maps, paint(e, features, [of_case.std(0) / math.sqrt(n) for of_case in samples]))

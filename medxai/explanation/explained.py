@@ -6,7 +6,7 @@
 from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,9 +17,18 @@ from .inputs import Images, Layout, as_branches
 from .targets import Bound, Target
 
 # %% auto #0
-__all__ = ['check_model', 'untouched', 'raw_outputs', 'Attribution', 'require_count', 'Explained']
+__all__ = ['layer_label', 'check_model', 'untouched', 'raw_outputs', 'Attribution', 'require_count', 'Explained']
 
 # %% ../../nbs/library/explanation/explained.ipynb #06cac2eb
+def layer_label(name: str, layer: nn.Module) -> str:
+    """A layer as messages name it.
+
+    >>> layer_label("features.0", nn.ReLU())
+    'features.0 (ReLU)'
+    """
+    return f"{name or 'the model'} ({type(layer).__name__})"
+
+
 def check_model(model: nn.Module, x: Tensor) -> None:
     """Refuse models whose outputs depend on chance or on the other cases, and those that do not fit the images `x`.
 
@@ -33,7 +42,7 @@ def check_model(model: nn.Module, x: Tensor) -> None:
     """
     if not isinstance(model, nn.Module): raise DtypeError("model", found=type(model).__name__, expected="a torch.nn.Module")
     for name, layer in model.named_modules():
-        where = f"{name or 'the model'} ({type(layer).__name__})"
+        where = layer_label(name, layer)
         if layer.training and isinstance(layer, (_DropoutNd, _BatchNorm)):
             raise OptionError("model", found=f"{where} in training mode", expected="evaluation mode",
                               hint="Call model.eval() first.")
@@ -159,7 +168,7 @@ class Explained:
         if bad := (~values.isfinite()).any(1).nonzero().flatten().tolist():
             raise ContentError("model output", found=f"NaN or infinity for case {', '.join(map(str, bad))}",
                                expected="finite values")
-        return cls(model, layout, asked.x, bound, values, method, seed, batch_size, precision, progress)
+        return replace(asked, targets=bound, values=values)
 
     def generator(self, *purpose: int | str) -> torch.Generator:
         """A generator on the CPU, the same on every machine, that depends on the seed and the method."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 import torch
 from torch import Tensor
 from ..core.errors import OptionError
@@ -112,23 +112,26 @@ def mean_over_samples(e: Explained, n_samples: int, term: Term) -> Attribution:
     return Attribution(first + total / n_samples, (variance / n_samples).sqrt())
 
 # %% ../../nbs/library/explanation/gradients.ipynb #099811f4
-def normal_draws(e: Explained, samples: Tensor) -> Tensor:
-    """(B, V) standard normal noise; that of a sample depends on its number, the seed, the method and V only.
-
-    Parameters
-    ----------
-    samples : (B,) the number of the sample in each row
+def normal_draws(e: Explained) -> Callable[[Tensor], Tensor]:
+    """Standard normal noise (B, V) for numbers of samples (B,); that of a sample depends on its number, the seed, the method
+    and V only.
 
     >>> from medxai.explanation.targets import ClassTarget
     >>> e = Explained.of(torch.nn.Flatten(), torch.ones(1, 2, 4, 4), [ClassTarget(1)])
-    >>> draws = normal_draws(e, torch.tensor([0, 1, 0]))
+    >>> draws = normal_draws(e)(torch.tensor([0, 1, 0]))
     >>> draws.shape, bool((draws[0] == draws[2]).all())
     (torch.Size([3, 32]), True)
     """
-    numbers, which = samples.unique(return_inverse=True)
-    like: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}   # whatever the defaults
-    draws = [torch.randn(e.x.shape[1], generator=e.generator("normal", number), **like) for number in numbers.tolist()]
-    return torch.stack(draws).to(e.x)[which]
+    @lru_cache(maxsize=1)   # a batch goes on with the sample at which the last one stopped
+    def noise(number: int) -> Tensor:
+        draw = e.generator("normal", number)
+        return torch.randn(e.x.shape[1], generator=draw, dtype=torch.float32, device="cpu").to(e.x)
+
+    def draws(samples: Tensor) -> Tensor:
+        numbers, which = samples.unique(return_inverse=True)
+        return torch.stack([noise(number) for number in numbers.tolist()])[which]
+
+    return draws
 
 
 def smoothgrad(e: Explained, *, n_samples: int = 10, sigma: float = 1.0, absolute: bool = True) -> Attribution:
@@ -152,9 +155,10 @@ def smoothgrad(e: Explained, *, n_samples: int = 10, sigma: float = 1.0, absolut
     tensor([[[0., 1.]]])
     """
     require_sigma(sigma)
+    noise = normal_draws(e)
 
     def term(cases: Tensor, samples: Tensor) -> Tensor:
-        found = e.gradients(e.x[cases] + sigma * normal_draws(e, samples), cases)
+        found = e.gradients(e.x[cases] + sigma * noise(samples), cases)
         return found.abs() if absolute else found
 
     return mean_over_samples(e, n_samples, term)

@@ -345,8 +345,7 @@ def browse(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str], 
     ----------
     x, maps, modalities, mask, case : as in `plot`, in 3D, all on one grid
     axis : the axis of space across which the volume is cut
-    n_slices : at most so many, evenly from the first to the last that shows anything; each adds about 15 kB to the page
-        for 4 × 4 pictures of 50 × 50 voxels, and five times as much for 128 × 128
+    n_slices : at most so many, evenly from the first to the last that shows anything; the page holds a picture of each
 
     Raises
     ------

@@ -154,11 +154,11 @@ def gradient_shap(e: Explained, *, baseline: Baseline = 0.0, background: Images 
     require_sigma(sigma)
     n, draw = require_count("n_samples", n_samples), e.generator("alpha")
     alpha = torch.rand(n, generator=draw, dtype=torch.float32, device="cpu").to(e.x)
-    begin = _beginnings(e, baseline, background, n_samples)
+    begin, noise = _beginnings(e, baseline, background, n_samples), normal_draws(e)
 
     def term(cases: Tensor, samples: Tensor) -> Tensor:
         start, end = begin(cases, samples), e.x[cases]
-        if sigma: end = end + sigma * normal_draws(e, samples)
+        if sigma: end = end + sigma * noise(samples)
         return (end - start) * e.gradients(torch.lerp(start, end, alpha[samples, None]), cases)
 
     return mean_over_samples(e, n_samples, term)

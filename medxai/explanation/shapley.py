@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from ..core.errors import OptionError, require_choice
-from .coalitions import MAX_FEATURES, Coalitions, coalition_values, every_coalition, paint
+from .coalitions import MAX_FEATURES, Coalitions, coalition_values, every_coalition, paint_mean
 from .explained import Attribution, Explained, require_count
 from .features import Features, find_features
 from .fills import Baseline, fill_values
@@ -204,7 +204,5 @@ def shapley_value_sampling(e: Explained, *, feature_mask: Images | str = "per mo
     plans = [_plan(e, features, case, n_samples, sampling) for case in range(len(features.ids))]
     values = coalition_values(e, features, fill_values(e, baseline), [plan.coalitions for plan in plans])
     found = [plans[case if len(plans) > 1 else 0].contributions(v) for case, v in enumerate(values)]
-    maps, n = paint(e, features, [of_case.mean(0).T for of_case in found]), len(found[0])
-    if sampling == "exact": return Attribution(maps, torch.zeros_like(maps))
-    if n == 1: return Attribution(maps)
-    return Attribution(maps, paint(e, features, [of_case.std(0).T / math.sqrt(n) for of_case in found]))
+    drawn = paint_mean(e, features, [of_case.transpose(1, 2) for of_case in found])
+    return Attribution(drawn.maps, torch.zeros_like(drawn.maps)) if sampling == "exact" else drawn
