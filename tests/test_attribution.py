@@ -265,7 +265,7 @@ BAD = {
     "class out of range": (lambda x: x, {"target": ClassTarget(3)}, OptionError, "label: found 3, expected from 0 to 2"),
     "segment of a classifier": (lambda x: x, {"target": SegmentTarget(1)}, ShapeError, "use ClassTarget"),
     "unknown option": (lambda x: x, {"n_sample": 3}, OptionError, "option of .*: found 'n_sample'"),
-    "batch size": (lambda x: x, {"batch_size": 0}, OptionError, "batch_size: found 0, expected at least 1"),
+    "batch size": (lambda x: x, {"batch_size": 0}, OptionError, "batch_size: found 0, expected a whole number, at least 1"),
 }
 
 

@@ -5,16 +5,19 @@
 # %% ../../nbs/library/explanation/attribution.ipynb #ddfd8227
 from __future__ import annotations
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, overload
+import torch
 from torch import Tensor, nn
-from ..core.errors import ContentError, DtypeError, OptionError
+from tqdm.auto import tqdm
+from ..core.errors import ContentError, DtypeError, MedxaiError, OptionError
 from .explained import Attribution, Explained, check_model, untouched
 from .inputs import Images, as_branches, in_form_of
-from .methods import find_method
+from .methods import Method, find_method
 from .targets import ClassTarget, Target
 
 # %% auto #0
-__all__ = ['X', 'attribute']
+__all__ = ['X', 'VOXELS_AT_ONCE', 'attribute']
 
 # %% ../../nbs/library/explanation/attribution.ipynb #023e2dd8
 X = TypeVar("X", Tensor, tuple[Tensor, ...])
@@ -65,8 +68,8 @@ def attribute(model: nn.Module, x: Images, target: Target | Sequence[Target] = C
     targets = _checked_targets(target)
     with untouched(model, first.device):
         explained = Explained.of(model, x, targets, method=method, seed=seed, batch_size=batch_size, precision=precision,
-                                 progress=progress)
-        found = chosen.explain(explained, **options)
+                                 progress=progress, with_error=return_error)
+        found = _in_parts(chosen, explained, options)
     if bad := (~found.maps.isfinite()).any(0).any(1).nonzero().flatten().tolist():
         raise ContentError(f"map of case {', '.join(map(str, bad))}", found="NaN or infinity", expected="finite values",
                            hint="The model or its gradient is not finite at the perturbed images.")
@@ -92,3 +95,37 @@ def _in_form(x: Images, explained: Explained, found: Attribution, k: int, with_e
     if not with_error: return maps
     if found.error is None: return maps, None
     return maps, as_images(found.error[k]) if found.error.ndim == 3 else found.error[k].to(explained.x)
+
+# %% ../../nbs/library/explanation/attribution.ipynb #f8ae9d4c
+VOXELS_AT_ONCE = 2**26
+
+
+def _in_parts(method: Method, e: Explained, options: dict[str, Any]) -> Attribution:
+    """The maps (K, N, V) of all cases, and what is known about their error."""
+    size = max(e.batch_size, VOXELS_AT_ONCE // e.x.shape[1])
+    if len(e.x) <= size or options.get("within") == "batch": return method.explain(e, **options)
+    maps, quiet = e.x.new_empty(len(e.targets), *e.x.shape), replace(e, progress=False)
+    errors: list[Tensor] = []
+    for start in tqdm(range(0, len(e.x), size), disable=not e.progress, leave=False, delay=2):
+        cases = slice(start, start + size)
+        found = _explain_part(method, quiet, options, cases)
+        maps[:, cases] = found.maps
+        if found.error is not None: errors.append(found.error)
+    return Attribution(maps, torch.cat(errors, 1) if errors else None)
+
+
+def _explain_part(method: Method, e: Explained, options: dict[str, Any], cases: slice) -> Attribution:
+    """The maps of some cases; a complaint about one of them says where its number begins."""
+    try: return method.explain(e.part(cases.start, cases.stop), **_options_of(options, cases, len(e.x)))
+    except MedxaiError as error:
+        error.add_note(f"Cases are counted from number {cases.start} of x.")
+        raise
+
+
+def _options_of(options: dict[str, Any], cases: slice, n: int) -> dict[str, Any]:
+    """The options with baselines and feature masks of these cases, out of those for `n` cases."""
+    def of(tensor: Any) -> Any:
+        return tensor[cases] if isinstance(tensor, Tensor) and tensor.ndim > 3 and len(tensor) == n else tensor
+
+    each = lambda option: tuple(map(of, option)) if isinstance(option, (tuple, list)) else of(option)
+    return {name: each(option) if name in ("baseline", "feature_mask") else option for name, option in options.items()}

@@ -147,7 +147,7 @@ def paint(e: Explained, features: Features, numbers: Sequence[Tensor]) -> Tensor
 
 
 def paint_mean(e: Explained, features: Features, samples: Sequence[Tensor]) -> Attribution:
-    """Maps of the mean over samples (S, K, F) of each case, and its standard error, which is None for a single sample.
+    """Maps of the mean over samples (S, K, F) of each case, and its standard error, or None: a single sample, or none wanted.
 
     >>> from medxai.explanation import ClassTarget
     >>> e = Explained.of(torch.nn.Flatten(), torch.zeros(1, 1, 1, 2), [ClassTarget(0)])
@@ -155,5 +155,5 @@ def paint_mean(e: Explained, features: Features, samples: Sequence[Tensor]) -> A
     Attribution(maps=tensor([[[2., 5.]]]), error=tensor([[[1., 0.]]]))
     """
     maps = paint(e, features, [of_case.mean(0) for of_case in samples])
-    if (n := len(samples[0])) == 1: return Attribution(maps)
+    if (n := len(samples[0])) == 1 or not e.with_error: return Attribution(maps)
     return Attribution(maps, paint(e, features, [of_case.std(0) / math.sqrt(n) for of_case in samples]))

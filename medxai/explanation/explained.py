@@ -6,7 +6,7 @@
 from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,7 +17,7 @@ from .inputs import Images, Layout, as_branches
 from .targets import Bound, Target
 
 # %% auto #0
-__all__ = ['layer_label', 'check_model', 'untouched', 'raw_outputs', 'Attribution', 'require_count', 'Explained']
+__all__ = ['layer_label', 'check_model', 'untouched', 'raw_outputs', 'Attribution', 'require_count', 'Shifted', 'Explained']
 
 # %% ../../nbs/library/explanation/explained.ipynb #06cac2eb
 def layer_label(name: str, layer: nn.Module) -> str:
@@ -120,6 +120,18 @@ def require_count(thing: str, found: int) -> int:
 
 # %% ../../nbs/library/explanation/explained.ipynb #8516b672
 @dataclass(frozen=True)
+class Shifted:
+    """A bound target for the cases from number `first` on, counted from 0."""
+
+    target: Bound
+    first: int
+
+    def __call__(self, outputs: Tensor, cases: Tensor) -> Tensor:
+        """(B,) what the target says."""
+        return self.target(outputs, cases + self.first)
+
+
+@dataclass(frozen=True)
 class Explained:
     """A model, N cases and K targets, ready to be asked by a method.
 
@@ -131,6 +143,8 @@ class Explained:
     values : (N, K) what they say about `x`
     method : its name, on which random draws depend
     seed, batch_size, precision, progress : see `attribute`
+    with_error : whether a method is to estimate its error where that takes memory
+    fitting : the largest batch size that the memory held, once it has run out
     """
 
     model: nn.Module
@@ -143,10 +157,12 @@ class Explained:
     batch_size: int = 8
     precision: str = "32"
     progress: bool = False
+    with_error: bool = True
+    fitting: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, model: nn.Module, x: Images, targets: Sequence[Target], *, method: str = "", seed: int = 0,
-           batch_size: int = 8, precision: str = "32", progress: bool = False) -> Explained:
+           batch_size: int = 8, precision: str = "32", progress: bool = False, with_error: bool = True) -> Explained:
         """Check everything, run the model once on images as in `as_branches`, and bind the targets.
 
         Raises
@@ -156,8 +172,9 @@ class Explained:
         branches = tuple(branch.detach() for branch in as_branches(x))
         check_model(model, branches[0])
         require_choice("precision", precision, ("32", "bf16"))
-        layout = Layout.of(branches)
-        asked = cls(model, layout, layout.flatten(branches), (), torch.empty(0), method, seed, batch_size, precision, progress)
+        layout, rows = Layout.of(branches), require_count("batch_size", batch_size)
+        asked = cls(model, layout, layout.flatten(branches), (), torch.empty(0), method, seed, rows, precision, progress,
+                    with_error)
         if precision == "bf16" and asked.x.dtype != torch.float32:
             raise OptionError("precision", found="'bf16'", expected=f"'32' for images of type {asked.x.dtype}")
         outputs = asked.rows(len(asked.x), lambda rows: asked.outputs(asked.x[rows])).to(branches[0].device)
@@ -176,7 +193,18 @@ class Explained:
 
     def rows(self, n: int, function: Callable[[Tensor], Tensor]) -> Tensor:
         """`function` of the row numbers 0 to n − 1, batch by batch; one result per row, on the CPU."""
-        return map_batches(function, torch.arange(n), batch_size=self.batch_size, device=self.x.device, progress=self.progress)
+        def remembered(numbers: Tensor) -> Tensor:
+            found = function(numbers)
+            if len(numbers) < min(size, n) and not numbers[0]: self.fitting.append(len(numbers))
+            return found
+
+        size = min([self.batch_size, *self.fitting])
+        return map_batches(remembered, torch.arange(n), batch_size=size, device=self.x.device, progress=self.progress)
+
+    def part(self, start: int, stop: int) -> Explained:
+        """The same for the cases from `start` up to `stop`."""
+        targets = tuple(Shifted(target, start) for target in self.targets)
+        return replace(self, x=self.x[start:stop], values=self.values[start:stop], targets=targets)
 
     def outputs(self, voxels: Tensor) -> Tensor:
         """Raw outputs (B, C, ...) for rows of voxels (B, V); without gradients unless they are enabled."""

@@ -81,7 +81,7 @@ def input_x_gradient(e: Explained) -> Attribution:
 
 # %% ../../nbs/library/explanation/gradients.ipynb #72602848
 def mean_over_samples(e: Explained, n_samples: int, term: Term) -> Attribution:
-    """The mean over samples of each case, and its standard error, which is None for a single sample.
+    """The mean over samples of each case, and its standard error, which is None for a single sample or if `e` wants none.
 
     Parameters
     ----------
@@ -97,6 +97,8 @@ def mean_over_samples(e: Explained, n_samples: int, term: Term) -> Attribution:
     >>> mean_over_samples(e, 3, lambda cases, samples: (samples * 10.0**cases)[None, :, None]).error.flatten()
     tensor([0.5774, 5.7735])
     """
+    n = require_count("n_samples", n_samples)
+    if n == 1 or not e.with_error: return Attribution(sum_over_steps(e, n, term) / n)
     first, total, squares = e.x.new_zeros(3, len(e.targets), *e.x.shape)
 
     def add(cases: Tensor, samples: Tensor) -> None:
@@ -106,10 +108,9 @@ def mean_over_samples(e: Explained, n_samples: int, term: Term) -> Attribution:
         total.index_add_(1, cases, found)
         squares.index_add_(1, cases, found.square_())   # in place: no memory can run out between the two sums
 
-    _stream(e, len(e.x), require_count("n_samples", n_samples), add)
-    if n_samples == 1: return Attribution(first)
-    variance = (squares - total.square() / n_samples).clamp(min=0) / (n_samples - 1)
-    return Attribution(first + total / n_samples, (variance / n_samples).sqrt())
+    _stream(e, len(e.x), n, add)
+    variance = (squares - total.square() / n).clamp(min=0) / (n - 1)
+    return Attribution(first + total / n, (variance / n).sqrt())
 
 # %% ../../nbs/library/explanation/gradients.ipynb #099811f4
 def normal_draws(e: Explained) -> Callable[[Tensor], Tensor]:

@@ -172,13 +172,14 @@ def _values(e: Explained, features: Features, fill: Tensor, tables: Sequence[Ten
 def _attribution(e: Explained, features: Features, fits: Sequence[tuple[Tensor, Tensor]],
                  weights: Sequence[Tensor] | None, n_samples: int) -> Attribution:
     """Maps and errors from (F, K) for each case; without `weights` all coalitions were asked for, and nothing was drawn."""
-    maps, errors = (paint(e, features, [of_case.T for of_case in which]) for which in zip(*fits))
-    if weights is None: return Attribution(maps, torch.zeros_like(maps))
+    maps = paint(e, features, [found.T for found, _ in fits])
+    if weights is None: return Attribution(maps, torch.zeros_like(maps) if e.with_error else None)
     enough = [samples_per_feature(of_case, len(found)) for of_case, (found, _) in zip(weights, fits)]
     enough = [min(each, 1.0) if found.isnan().any() else each for each, (_, found) in zip(enough, fits)]   # undetermined
     warn_if_scarce(e.method, n_samples, enough)
-    scarce = torch.tensor(enough, device=errors.device) < 2
-    return Attribution(maps, errors.masked_fill(scarce[:, None], torch.nan))
+    if not e.with_error: return Attribution(maps)
+    errors = [error.T if each >= 2 else torch.full_like(error.T, torch.nan) for (_, error), each in zip(fits, enough)]
+    return Attribution(maps, paint(e, features, errors))
 
 # %% ../../nbs/library/explanation/surrogates.ipynb #0e8fcd6f
 def similarity(rows: Tensor, x: Tensor, fill: Tensor, ids: Tensor, width: float) -> Tensor:
