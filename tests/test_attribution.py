@@ -258,10 +258,13 @@ def test_a_branch_that_is_written_into_does_not_change_another(name: str):
 
 
 BAD = {
-    "one dimension short": (lambda x: x[0], {}, ShapeError, r"x: found \(4, 8, 8\)"),
+    "one dimension short": (lambda x: x[0], {}, ShapeError, r"x: found \(4, 8, 8\).* A single case needs an axis in front"),
+    "an array": (lambda x: x.numpy(), {}, DtypeError, "x: found ndarray.* torch.as_tensor makes one of an array"),
+    "a list of cases": (lambda x: list(x), {}, ShapeError, r"x\[0\]: found \(4, 8, 8\)"),
     "NaN": (lambda x: x.index_fill(2, torch.tensor(3), torch.nan), {}, ContentError, "x: found 64 voxels that are NaN"),
     "infinite": (lambda x: x / 0, {}, ContentError, "voxels that are NaN or infinite"),
     "bytes": (lambda x: x.byte(), {}, DtypeError, "x: found torch.uint8"),
+    "class by name": (lambda x: x, {"target": ClassTarget([1, "lesion"])}, DtypeError, r"label: found \[1, 'lesion'\]"),
     "class out of range": (lambda x: x, {"target": ClassTarget(3)}, OptionError, "label: found 3, expected from 0 to 2"),
     "segment of a classifier": (lambda x: x, {"target": SegmentTarget(1)}, ShapeError, "use ClassTarget"),
     "unknown option": (lambda x: x, {"n_sample": 3}, OptionError, "option of .*: found 'n_sample'"),
@@ -276,6 +279,42 @@ def test_bad_input_is_named(name: str, bad: str):
     x = images(2, 4, 8, 8)
     with pytest.raises(error, match=message):
         attribute(ready(Classifier()), change(x), **{"target": ClassTarget(1), "method": name, "progress": False} | more)
+
+
+@pytest.mark.parametrize("name", [*RECTIFIERS, "deeplift"])
+def test_a_backward_hook_is_refused_by_name(name: str):
+    model, x = ready(Classifier()), images(1, 4, 8, 8)
+    left_behind = model.act_1.register_full_backward_hook(lambda layer, inwards, outwards: None)
+    with pytest.raises(OptionError, match=r"found a backward hook on act_1 \(ReLU\), expected none"): explain(name, model, x)
+    left_behind.remove()
+    assert explain(name, model, x).isfinite().all()
+
+
+class Greater(nn.Module):
+    """The greater of two halves of the channels, in one of two ways."""
+
+    def __init__(self, written: bool) -> None:
+        super().__init__()
+        self.conv, self.head, self.written = nn.Conv2d(4, 6, 3), nn.Linear(3, 3), written
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.conv(x).chunk(2, 1)
+        return self.head((a + torch.relu(b - a) if self.written else torch.max(a, b)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", [*RECTIFIERS, "deeplift"])
+def test_what_an_error_says_to_write_instead_works(name: str):
+    x = images(1, 4, 8, 8)
+    with pytest.raises(OptionError, match=r"found maximum in the model \(Greater\), .* Write a \+ relu\(b - a\)"):
+        explain(name, ready(Greater(written=False)), x)
+    assert explain(name, ready(Greater(written=True)), x).abs().sum() > 0
+
+
+@every
+def test_one_axis_of_space_has_no_target(name: str):
+    model, x = nn.Sequential(nn.Conv2d(4, 3, 3), nn.ReLU(), nn.Flatten(2)).double(), images(1, 4, 8, 8)
+    for target in (ClassTarget(1), SegmentTarget(1)):
+        with pytest.raises(ShapeError, match=r"found \(1, 3, 36\).* No target fits these"): explain(name, model, x, target)
 
 
 @every

@@ -15,7 +15,7 @@ from ..core.errors import OptionError
 from .explained import layer_label
 
 # %% auto #0
-__all__ = ['Rule', 'name_of', 'Call', 'Replaced', 'check_visible', 'check_graph', 'layer_at_work', 'Rules']
+__all__ = ['INSTEAD', 'Rule', 'name_of', 'Call', 'Replaced', 'check_visible', 'check_graph', 'layer_at_work', 'Rules']
 
 # %% ../../nbs/library/explanation/backward.ipynb #71582231
 _ALIASES = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul",
@@ -34,7 +34,35 @@ def name_of(function: Callable[..., Any]) -> str:
     if name == "__get__": name = getattr(getattr(function, "__self__", None), "__name__", name)   # a property, such as x.T
     return _ALIASES.get(name := name.strip("_"), name)
 
+# %% ../../nbs/library/explanation/backward.ipynb #630f2347
+_OF_TWO = {"max": "maximum", "min": "minimum"}
+INSTEAD = {
+    **dict.fromkeys(("maximum", "fmax"), "a + relu(b - a) for the greater of a and b"),
+    **dict.fromkeys(("minimum", "fmin"), "a - relu(a - b) for the smaller of a and b"),
+    "min": "-(-a).max(dim).values for a.min(dim).values", "amin": "-(-a).amax(dim) for a.amin(dim)",
+    **{f"{kind}max_pool{n}d_with_indices": "the pooling without return_indices" for kind in ("", "adaptive_") for n in (1, 2, 3)}}
+
 # %% ../../nbs/library/explanation/backward.ipynb #ef105ec0
+def _activations(value: Any) -> Iterator[Tensor]:
+    """The tensors that require a gradient in nested lists, tuples and dictionaries."""
+    if isinstance(value, Tensor) and value.requires_grad: yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value: yield from _activations(part)
+
+
+def _replaced(value: Any, new: Iterator[Tensor]) -> Any:
+    """The same nested value with new activations, in the order of `_activations`."""
+    if isinstance(value, Tensor): return next(new) if value.requires_grad else value
+    if isinstance(value, dict): return {name: _replaced(part, new) for name, part in value.items()}
+    return type(value)(_replaced(part, new) for part in value) if type(value) in (list, tuple) else value
+
+# %% ../../nbs/library/explanation/backward.ipynb #548456e0
+def _writes(function: Callable[..., Any]) -> bool:
+    """Whether a function writes into its first argument, as its name tells: `relu_`, `__iadd__`."""
+    name = getattr(function, "__name__", "")
+    return name.endswith("_") if not name.endswith("__") else name.startswith("__i") and name.strip("_") in _ALIASES
+
+# %% ../../nbs/library/explanation/backward.ipynb #cbe951c4
 @dataclass(frozen=True)
 class Call:
     """A torch function called by a model with at least one activation among its arguments.
@@ -58,8 +86,9 @@ class Call:
 
     @property
     def name(self) -> str:
-        """See `name_of`."""
-        return name_of(self.function)
+        """See `name_of`; `max` and `min` of two tensors are `maximum` and `minimum`."""
+        name, other = name_of(self.function), self.args[1] if len(self.args) > 1 else self.kwargs.get("other")
+        return _OF_TWO.get(name, name) if isinstance(other, Tensor) else name
 
     @property
     def in_place(self) -> bool:
@@ -86,47 +115,31 @@ class Call:
         return self.args[0].copy_(result) if self.in_place else result
 
     def refuse(self, found: str = "", expected: str = "a layer with a rule", hint: str = "") -> OptionError:
-        """The error that names function and layer."""
+        """The error that names function and layer, and says what to write `INSTEAD`."""
+        if not found and self.name in INSTEAD: hint = f"Write {INSTEAD[self.name]}."
         return OptionError(self.method, found=f"{found or self.name} in {self.layer}", expected=expected, hint=hint)
-
-
-def _writes(function: Callable[..., Any]) -> bool:
-    """Whether a function writes into its first argument, as its name tells: `relu_`, `__iadd__`."""
-    name = getattr(function, "__name__", "")
-    return name.endswith("_") if not name.endswith("__") else name.startswith("__i") and name.strip("_") in _ALIASES
-
-
-def _activations(value: Any) -> Iterator[Tensor]:
-    """The tensors that require a gradient in nested lists, tuples and dictionaries."""
-    if isinstance(value, Tensor) and value.requires_grad: yield value
-    elif isinstance(value, (list, tuple, dict)):
-        for part in value.values() if isinstance(value, dict) else value: yield from _activations(part)
-
-
-def _replaced(value: Any, new: Iterator[Tensor]) -> Any:
-    """The same nested value with new activations, in the order of `_activations`."""
-    if isinstance(value, Tensor): return next(new) if value.requires_grad else value
-    if isinstance(value, dict): return {name: _replaced(part, new) for name, part in value.items()}
-    return type(value)(_replaced(part, new) for part in value) if type(value) in (list, tuple) else value
 
 
 Rule = Callable[[Call], Any]
 
-# %% ../../nbs/library/explanation/backward.ipynb #c28a8fa8
+# %% ../../nbs/library/explanation/backward.ipynb #2cafb544
 class Replaced(torch.autograd.Function):
     """Base of the functions that rules put into the graph."""
 
 
 def check_visible(method: str, model: nn.Module) -> None:
-    """Refuse modules whose functions cannot be seen.
+    """Refuse modules whose functions cannot be seen, and those with backward hooks.
 
     Raises
     ------
-    OptionError : a scripted, compiled or replicated module
+    OptionError : a scripted, compiled or replicated module, or a backward hook; names the layer
 
     >>> check_visible("deeplift", nn.Sequential(nn.ReLU()))
     """
     for name, layer in model.named_modules():
+        if layer._backward_hooks or layer._backward_pre_hooks:
+            raise OptionError(method, found=f"a backward hook on {layer_label(name, layer)}", expected="none",
+                              hint="Hooks may change a gradient, also those that another library left behind. Remove it.")
         compiled = type(layer).__name__ == "OptimizedModule" or layer._compiled_call_impl is not None
         kinds = {"scripted": isinstance(layer, torch.jit.ScriptModule), "replicated": isinstance(layer, nn.DataParallel),
                  "compiled": compiled}
@@ -134,7 +147,7 @@ def check_visible(method: str, model: nn.Module) -> None:
             raise OptionError(method, found=f"{kind} module {layer_label(name, layer)}", expected="a plain module",
                               hint="Its functions cannot be seen. Pass the model from which it was made.")
 
-
+# %% ../../nbs/library/explanation/backward.ipynb #7877af76
 def check_graph(method: str, output: Tensor, replaced: Collection[str]) -> None:
     """Refuse an output whose graph holds the model's own functions, or one of the functions `replaced`.
 
@@ -150,7 +163,7 @@ def check_graph(method: str, output: Tensor, replaced: Collection[str]) -> None:
         name = node.name().rpartition("::")[-1].split("Backward")[0].lower()
         if custom or name in forbidden or name == "differentiablegraph":
             raise OptionError(method, found=f"{node.name()} in the graph of the model", expected="functions that can be seen",
-                              hint="A custom or scripted function hides it. Write it with torch functions.")
+                              hint="A custom, scripted or composed function hides it. Write it with plain torch functions.")
 
 
 def _nodes(output: Tensor) -> set[Any]:

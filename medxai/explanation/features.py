@@ -6,10 +6,13 @@
 from __future__ import annotations
 import hashlib
 import itertools
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral, Real
+from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,11 +20,11 @@ from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import slic
 from torch import Tensor
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError, require_choice
-from .explained import Explained
-from .inputs import Images, as_branches, in_form_of
+from .explained import Explained, require_count
+from .inputs import Images, as_branches, in_form_of, per_branch
 
 # %% auto #0
-__all__ = ['Features', 'number_features', 'slic_pieces', 'supervoxels', 'grid', 'find_features']
+__all__ = ['Features', 'number_features', 'as_int', 'one_per_axis', 'slic_pieces', 'supervoxels', 'grid', 'find_features']
 
 # %% ../../nbs/library/explanation/features.ipynb #e5682428
 @dataclass(frozen=True)
@@ -56,6 +59,31 @@ def number_features(labels: Tensor) -> Features:
     ordered, order = labels.long().clamp(min=-1).sort(1)
     new = torch.cat([ordered[:, :1] >= 0, ordered[:, 1:] != ordered[:, :-1]], 1)
     return Features(torch.empty_like(ordered).scatter_(1, order, new.cumsum(1) - 1), tuple(new.sum(1).tolist()))
+
+# %% ../../nbs/library/explanation/features.ipynb #ea668674
+def as_int(found: Any) -> Any:
+    """An integer of numpy as one of Python, anything else as it is.
+
+    >>> as_int(np.int64(3)), as_int(2.5)
+    (3, 2.5)
+    """
+    return int(found) if isinstance(found, np.integer) else found
+
+
+def one_per_axis(thing: str, found: int | Sequence[int], n_axes: int) -> tuple[int, ...]:
+    """One number for each axis of space.
+
+    Raises
+    ------
+    OptionError : not one number or `n_axes` of them, or one that is not a whole number of at least 1
+
+    >>> one_per_axis("side", 3, 2)
+    (3, 3)
+    """
+    each = tuple(found) if isinstance(found, (tuple, list, np.ndarray)) else (found,) * n_axes
+    if len(each) != n_axes:
+        raise OptionError(thing, found=found, expected=f"one number, or {n_axes} for a {n_axes}D image")
+    return tuple(require_count(thing, as_int(number)) for number in each)
 
 # %% ../../nbs/library/explanation/features.ipynb #dc76b190
 def slic_pieces(image: NDArray[np.float32], inside: NDArray[np.bool_], *, n_segments: int, compactness: float,
@@ -103,6 +131,35 @@ def _remembered_pieces(image: NDArray[np.float32], inside: NDArray[np.bool_], n_
     return np.frombuffer(zlib.decompress(place[0]), np.int32).reshape(inside.shape)
 
 # %% ../../nbs/library/explanation/features.ipynb #6f1f2eb2
+def _case_pieces(images: Sequence[NDArray[np.float32]], shared: str | int | None, n_segments: int, compactness: float,
+                 sigma: float) -> list[NDArray[np.int32]]:
+    """Labels (*space) for each of the modalities (*space) of a case."""
+    if shared is not None:
+        source = np.stack(images, -1) if shared == "all" else images[int(shared)]
+        inside = (source != 0).any(-1) if shared == "all" else source != 0
+        return [_remembered_pieces(source, inside, n_segments, compactness, sigma)] * len(images)
+    pieces = [_remembered_pieces(image, image != 0, n_segments, compactness, sigma) for image in images]
+    offsets = itertools.accumulate((piece.max() + 1 for piece in pieces), initial=0)
+    return [np.where(piece < 0, -1, piece + offset) for piece, offset in zip(pieces, offsets)]
+
+# %% ../../nbs/library/explanation/features.ipynb #dbd80508
+def _check_shared(shared: str | int | None, branches: Sequence[Tensor]) -> None:
+    """Refuse a modality that is not there, and branches that cannot share."""
+    n = sum(branch.shape[1] for branch in branches)
+    if shared is None: return
+    numbered = isinstance(shared, Integral) and not isinstance(shared, bool) and 0 <= shared < n
+    if not numbered and not (isinstance(shared, str) and shared == "all"):
+        raise OptionError("shared", found=repr(shared), expected=f"None, 'all', or a modality from 0 to {n - 1}")
+    _check_one_grid(branches)
+
+
+def _check_one_grid(branches: Sequence[Tensor]) -> None:
+    """Refuse branches of different space."""
+    if len(spaces := {tuple(branch.shape[2:]) for branch in branches}) > 1:
+        raise ShapeError("x", found=f"branches of {' and '.join(map(str, sorted(spaces)))} voxels",
+                         expected="the same space for all", hint="Only modalities on one grid can share features.")
+
+# %% ../../nbs/library/explanation/features.ipynb #877609f1
 def supervoxels(x: Images, *, n_segments: int = 50, compactness: float = 0.1, sigma: float = 2.0,
                 shared: str | int | None = None) -> Images:
     """A feature mask in the form of x, int64: SLIC supervoxels of each case, −1 where the image is 0.
@@ -131,8 +188,10 @@ def supervoxels(x: Images, *, n_segments: int = 50, compactness: float = 0.1, si
              [[-1,  2,  2, -1,  3]]]])
     """
     branches = as_branches(x)
-    for name, value, lowest in (("n_segments", n_segments, 1), ("compactness", compactness, 1e-9), ("sigma", sigma, 0)):
-        if not value >= lowest: raise OptionError(name, found=value, expected=f"at least {lowest}")
+    require_count("n_segments", as_int(n_segments))
+    for name, value, lowest in (("compactness", compactness, 1e-9), ("sigma", sigma, 0)):
+        if not isinstance(value, Real) or not lowest <= value < math.inf:
+            raise OptionError(name, found=repr(value), expected=f"a finite number, at least {lowest}")
     _check_shared(shared, branches)
     masks = [_case_pieces([modality.cpu().float().numpy() for branch in branches for modality in branch[case]], shared,
                           n_segments, compactness, sigma) for case in range(len(branches[0]))]
@@ -140,34 +199,6 @@ def supervoxels(x: Images, *, n_segments: int = 50, compactness: float = 0.1, si
     return in_form_of(x, tuple(
         torch.from_numpy(np.array([[mask[m] for m in part] for mask in masks], np.int64)).to(branch.device)
         for part, branch in zip(numbers, branches)))
-
-
-def _case_pieces(images: Sequence[NDArray[np.float32]], shared: str | int | None, n_segments: int, compactness: float,
-                 sigma: float) -> list[NDArray[np.int32]]:
-    """Labels (*space) for each of the modalities (*space) of a case."""
-    if shared is not None:
-        source = np.stack(images, -1) if shared == "all" else images[int(shared)]
-        inside = (source != 0).any(-1) if shared == "all" else source != 0
-        return [_remembered_pieces(source, inside, n_segments, compactness, sigma)] * len(images)
-    pieces = [_remembered_pieces(image, image != 0, n_segments, compactness, sigma) for image in images]
-    offsets = itertools.accumulate((piece.max() + 1 for piece in pieces), initial=0)
-    return [np.where(piece < 0, -1, piece + offset) for piece, offset in zip(pieces, offsets)]
-
-
-def _check_shared(shared: str | int | None, branches: Sequence[Tensor]) -> None:
-    """Refuse a modality that is not there, and branches that cannot share."""
-    n = sum(branch.shape[1] for branch in branches)
-    if shared is None: return
-    if shared != "all" and (isinstance(shared, str) or not 0 <= shared < n):
-        raise OptionError("shared", found=repr(shared), expected=f"None, 'all', or a modality from 0 to {n - 1}")
-    _check_one_grid(branches)
-
-
-def _check_one_grid(branches: Sequence[Tensor]) -> None:
-    """Refuse branches of different space."""
-    if len(spaces := {tuple(branch.shape[2:]) for branch in branches}) > 1:
-        raise ShapeError("x", found=f"branches of {' and '.join(map(str, sorted(spaces)))} voxels",
-                         expected="the same space for all", hint="Only modalities on one grid can share features.")
 
 # %% ../../nbs/library/explanation/features.ipynb #25d58256
 def grid(x: Images, *, side: int | tuple[int, ...], shared: bool = False) -> Images:
@@ -181,7 +212,7 @@ def grid(x: Images, *, side: int | tuple[int, ...], shared: bool = False) -> Ima
 
     Raises
     ------
-    OptionError : a side below 1, or not one side for each axis
+    OptionError : a side that is not a whole number above 0, or not one side for each axis; `shared` that is not a bool
     ShapeError : blocks to be shared by branches of different space
 
     >>> grid(torch.zeros(9, 2, 3, 4), side=(3, 2))
@@ -194,6 +225,7 @@ def grid(x: Images, *, side: int | tuple[int, ...], shared: bool = False) -> Ima
               [2, 2, 3, 3]]]])
     """
     branches, masks, first = as_branches(x), [], 0
+    if not isinstance(shared, bool): raise OptionError("shared", found=repr(shared), expected="True or False")
     if shared: _check_one_grid(branches)
     for branch in branches:
         blocks, n = _blocks(branch.shape[2:], side, branch.device), branch.shape[1]
@@ -206,11 +238,8 @@ def grid(x: Images, *, side: int | tuple[int, ...], shared: bool = False) -> Ima
 
 def _blocks(space: Sequence[int], side: int | tuple[int, ...], device: torch.device) -> Tensor:
     """The number of its block for each voxel, (*space)."""
-    sides = (side,) * len(space) if isinstance(side, int) else tuple(side)
-    if len(sides) != len(space) or min(sides) < 1:
-        raise OptionError("side", found=side, expected=f"a number from 1 on, or {len(space)} of them")
     number = torch.zeros(tuple(space), dtype=torch.int64, device=device)
-    for axis, (size, step) in enumerate(zip(space, sides)):
+    for axis, (size, step) in enumerate(zip(space, one_per_axis("side", side, len(space)))):
         block = torch.arange(size, device=device).view(-1, *[1] * (len(space) - axis - 1)) // step
         number = number * (-(-size // step)) + block
     return number
@@ -249,9 +278,7 @@ def find_features(e: Explained, feature_mask: Images | str = "per modality") -> 
 
 def _flat_mask(e: Explained, feature_mask: Images) -> Tensor:
     """Labels (N or 1, V) from a mask for each branch."""
-    shapes, masks = e.layout.shapes, (feature_mask,) if isinstance(feature_mask, Tensor) else tuple(feature_mask)
-    if len(masks) != len(shapes):
-        raise ShapeError("feature_mask", found=f"{len(masks)} masks", expected=f"{len(shapes)}, one for each branch")
+    shapes, masks = e.layout.shapes, per_branch("feature_mask", feature_mask, len(e.layout.shapes))
     for i, (mask, shape) in enumerate(zip(masks, shapes)):
         _check_mask(f"feature_mask[{i}]" if len(masks) > 1 else "feature_mask", mask, (len(e.x), *shape))
     n = max(len(mask) for mask in masks)
@@ -261,7 +288,6 @@ def _flat_mask(e: Explained, feature_mask: Images) -> Tensor:
 
 def _check_mask(name: str, mask: Tensor, shape: tuple[int, ...]) -> None:
     """Integers that can be expanded to `shape` (N, modality, *space)."""
-    if not isinstance(mask, Tensor): raise DtypeError(name, found=type(mask).__name__, expected="a tensor of integers")
     if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
         raise DtypeError(name, found=mask.dtype, expected="integers")
     if mask.shape[2:] != shape[2:] or mask.ndim < 2 or mask.shape[0] not in (1, shape[0]) or mask.shape[1] not in (1, shape[1]):

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/explanation/gradcam.ipynb #9d03005d
 from __future__ import annotations
 import math
+import warnings
 from collections import Counter
 from contextlib import ExitStack
 from difflib import get_close_matches
@@ -18,7 +19,7 @@ from .explained import Attribution, Explained
 from .guided import guided_backprop
 
 # %% auto #0
-__all__ = ['find_layer', 'layer_gradients', 'enlarged', 'gradcam', 'guided_gradcam']
+__all__ = ['find_layer', 'layer_gradients', 'enlarged', 'mean_gradients', 'gradcam', 'guided_gradcam']
 
 # %% ../../nbs/library/explanation/gradcam.ipynb #86ff1009
 def find_layer(e: Explained) -> str:
@@ -131,8 +132,22 @@ def enlarged(e: Explained, coarse: Tensor, interpolation: str) -> Tensor:
     return torch.cat(grids, 2).transpose(0, 1)
 
 # %% ../../nbs/library/explanation/gradcam.ipynb #d1fb69ba
+def mean_gradients(gradients: Tensor) -> Tensor:
+    """Weights w (K, B, C) of channels from gradients (K, B, C, *space): their means, 0 where these are rounding errors.
+
+    >>> mean_gradients(torch.tensor([[[[[1.0, 3.0]], [[1.0, -1.0 - 1e-7]]]]]))
+    tensor([[[2., 0.]]])
+    """
+    places = gradients.flatten(3)
+    mean, size = places.mean(3), places.abs().mean(3)
+    rounding = 16 * min(torch.finfo(places.dtype).eps, torch.finfo(torch.float32).eps)
+    return torch.where(mean.abs() > rounding * size, mean, 0)
+
+# %% ../../nbs/library/explanation/gradcam.ipynb #0b2e7fbc
 def gradcam(e: Explained, *, layer: str | None = None, positive: bool = False, interpolation: str = "nearest") -> Attribution:
     """Channels of a layer, weighted by their mean gradients and enlarged; not specific to a modality: all get the same map.
+
+    Warns if the map of a case is 0 everywhere.
 
     Parameters
     ----------
@@ -148,7 +163,7 @@ def gradcam(e: Explained, *, layer: str | None = None, positive: bool = False, i
     Source: Selvaraju et al. 2017; with the sign, as in captum and Jin et al. 2023; Vinogradova et al. 2020 for segmentation.
 
     >>> from medxai.explanation.targets import ClassTarget
-    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> gradcam(Explained.of(model, torch.ones(3, 1, 8, 8), [ClassTarget(1)])).maps.shape
     torch.Size([1, 3, 64])
     """
@@ -156,10 +171,13 @@ def gradcam(e: Explained, *, layer: str | None = None, positive: bool = False, i
 
     def coarse(cases: Tensor) -> Tensor:
         activations, gradients = layer_gradients(e, name, cases)
-        return torch.einsum("kbc,bc...->bk...", gradients.flatten(3).mean(3), activations)
+        return torch.einsum("kbc,bc...->bk...", mean_gradients(gradients), activations)
 
-    cam = e.rows(len(e.x), coarse).to(e.x.device)
-    return Attribution(enlarged(e, cam.relu() if positive else cam, interpolation))
+    cam = e.rows(len(e.x), coarse)
+    if empty := (cam == 0).flatten(2).all(2).any(1).nonzero().flatten().tolist():
+        warnings.warn(f"gradcam: the map of case {', '.join(map(str, empty))} is 0 everywhere: the mean gradients at layer "
+                      f"{name} vanish, as before a normalisation, or its outputs do. Name another layer.", stacklevel=2)
+    return Attribution(enlarged(e, (cam.relu() if positive else cam).to(e.x.device), interpolation))
 
 
 def _known(model: nn.Module, layer: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
+from numbers import Integral, Real
 from textwrap import fill
 from typing import Any
 import matplotlib.pyplot as plt
@@ -24,7 +25,8 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 from ..core.errors import DtypeError, OptionError, ShapeError
 from ..core.plotting import PALETTE
-from .inputs import Images, as_branches
+from .explained import require_count
+from .inputs import Images, as_branches, is_row, per_branch, require_number
 from .postprocessing import as_maps, copy_to_modalities, heat_scale
 
 # %% auto #0
@@ -126,10 +128,11 @@ def cuts(images: Sequence[NDArray[Any]], planes: Sequence[int], points: Sequence
     >>> [cut.label for cut in cuts([np.zeros((4, 5, 6))], (0, 2), [(1, 2, 3)])[0]]
     ['D 1', 'W 3']
     """
-    if not planes or not set(planes) <= {0, 1, 2}: raise OptionError("planes", found=planes, expected="some of 0, 1 and 2")
+    if not is_row(planes, Integral) or not planes or not set(planes) <= {0, 1, 2}:
+        raise OptionError("planes", found=repr(planes), expected="some of 0, 1 and 2")
     for image, point in zip(images, points):
-        if len(point) != image.ndim or not all(0 <= i < n for i, n in zip(point, image.shape)):
-            raise OptionError("at", found=point, expected=f"a voxel of {image.shape}")
+        if not is_row(point, Integral, image.ndim) or not all(0 <= i < n for i, n in zip(point, image.shape)):
+            raise OptionError("at", found=repr(point), expected=f"a voxel of {image.shape}")
     return [[Cut(axis, point) for axis in (planes if image.ndim == 3 else (None,))] for image, point in zip(images, points)]
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #91c981f3
@@ -148,16 +151,16 @@ class Shown:
         Raises
         ------
         OptionError : no such case, or no maps
-        DtypeError : maps that are not given by name
-        ShapeError : numbers of modalities or voxels that do not fit
+        DtypeError : maps that are not given by name, or something that is not a tensor
+        ShapeError : numbers of branches, modalities or voxels that do not fit
         """
         images = as_branches(x)
-        n = sum(image.shape[1] for image in images)
-        if not 0 <= case < len(images[0]): raise OptionError("case", found=case, expected=f"from 0 to {len(images[0]) - 1}")
-        if not isinstance(maps, Mapping):
+        require_number("case", case, len(images[0]))
+        if not isinstance(maps, Mapping) or not is_row(maps, str):
             raise DtypeError("maps", found=type(maps).__name__, expected="maps by method", hint='Write {"lime": maps}.')
         if not maps: raise OptionError("maps", found="none", expected="at least one method")
-        if len(modalities) != n: raise ShapeError("modalities", found=f"{len(modalities)} names", expected=n)
+        if not is_row(modalities, object, n := sum(image.shape[1] for image in images)):
+            raise ShapeError("modalities", found=repr(modalities), expected=f"{n} names")
         heats = {name: _heat(name, given, images, case) for name, given in maps.items()}
         masks = None if mask is None else _masks(mask, images, case)
         return cls([grey_levels(image) for image in _arrays(images, case)], heats, masks)
@@ -175,16 +178,16 @@ def _arrays(branches: Sequence[Tensor], case: int) -> list[NDArray[np.float32]]:
 
 def _heat(name: str, maps: Images, images: tuple[Tensor, ...], case: int) -> Heat:
     """The map of one case, on the grid of the images."""
-    found, expected = as_maps(copy_to_modalities(maps, images)), [tuple(image.shape) for image in images]
+    found, expected = per_branch(f"maps of {name}", maps, len(images)), [tuple(image.shape) for image in images]
+    found = as_maps(copy_to_modalities(found, images))
     if (shapes := [tuple(branch.shape) for branch in found]) != expected:
         raise ShapeError(f"maps of {name}", found=shapes, expected=expected, hint="postprocessing.resize changes the grid.")
-    limit = float(heat_scale(tuple(branch[case:case + 1] for branch in found)))
-    return Heat(_arrays(found, case), limit or 1.0)
+    return Heat(_arrays(found, case), float(heat_scale(tuple(branch[case:case + 1] for branch in found))) or 1.0)
 
 
 def _masks(mask: Images, images: tuple[Tensor, ...], case: int) -> list[NDArray[np.bool_]]:
     """A mask for each modality, from (N, *space) or (N, 1 or modality, *space), one for all branches or one for each."""
-    found, masks = [], (mask,) * len(images) if isinstance(mask, Tensor) else tuple(mask)
+    found, masks = [], per_branch("mask", (mask,) * len(images) if isinstance(mask, Tensor) else mask, len(images))
     for given, image in zip(masks, images):
         n, modalities, *space = image.shape
         if tuple(given.shape) not in ((n, *space), (n, 1, *space), (n, modalities, *space)):
@@ -270,7 +273,7 @@ def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
 
     Raises
     ------
-    ShapeError, OptionError : arguments that do not fit each other
+    ShapeError, OptionError, DtypeError : arguments that do not fit each other, or are something else
 
     >>> import torch
     >>> figure = plot(torch.rand(1, 2, 8, 8), {"gradient": torch.randn(1, 2, 8, 8)}, modalities=["T1", "T2"])
@@ -281,7 +284,10 @@ def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
     if importance is not None: _check_importance(importance, shown)
     peaks = {"image": next(iter(shown.heats.values())).peak} | {name: heat.peak for name, heat in shown.heats.items()}
     cut = {name: cuts(shown.images, planes, peak if at is None else [at] * len(peak)) for name, peak in peaks.items()}
-    side = min(_WIDEST, (width - _NAME - _BAR) / len(modalities) - _GAP)
+    least = _NAME + _BAR + len(modalities) * _GAP
+    if not isinstance(width, Real) or not width > least:
+        raise OptionError("width", found=repr(width), expected=f"more than {least:.2g} inches")
+    side = min(_WIDEST, (width - least) / len(modalities))
     height = _HEAD + 0.12 + sum(part + _GAP for part in shown.heights(cut["image"], side))
     size = _NAME + len(modalities) * (side + _GAP) + _BAR, height * len(cut)
     sheet = _Sheet(plt.figure(figsize=size, layout="none"), shown, side)
@@ -294,11 +300,11 @@ def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
 
 def _check_importance(importance: Mapping[str, Sequence[float]], shown: Shown) -> None:
     """Refuse other methods, or other numbers of modalities, than are shown."""
-    if set(importance) != set(shown.heats):
-        raise OptionError("importance", found=f"methods {', '.join(importance)}", expected=", ".join(shown.heats))
+    if not isinstance(importance, Mapping) or set(importance) != set(shown.heats):
+        raise OptionError("importance", found=repr(importance), expected=f"numbers for {', '.join(shown.heats)}")
     for name, values in importance.items():
-        if len(values) != len(shown.images):
-            raise ShapeError(f"importance of {name}", found=len(values), expected=f"{len(shown.images)} numbers")
+        if not is_row(values, (Real, Tensor), len(shown.images)):
+            raise ShapeError(f"importance of {name}", found=repr(values), expected=f"{len(shown.images)} numbers")
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #bca3477b
 @dataclass(frozen=True)
@@ -349,7 +355,7 @@ def browse(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str], 
 
     Raises
     ------
-    ShapeError, OptionError : as in `plot`; images that are not volumes on one grid
+    ShapeError, OptionError, DtypeError : as in `plot`; images that are not volumes on one grid
 
     >>> import torch
     >>> page = browse(torch.rand(1, 1, 4, 8, 8), {"truth": torch.rand(1, 1, 4, 8, 8)}, modalities=["T1"])
@@ -359,9 +365,9 @@ def browse(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str], 
     shown = Shown.of(x, maps, modalities, mask, case)
     if len(spaces := {image.shape for image in shown.images}) > 1 or shown.images[0].ndim != 3:
         raise ShapeError("x", found=sorted(spaces), expected="volumes on one grid", hint="plot shows images and other grids.")
-    if n_slices < 1: raise OptionError("n_slices", found=n_slices, expected="at least 1")
+    require_count("n_slices", n_slices)
+    require_number("axis", axis, 3)
     peak = next(iter(shown.heats.values())).peak
-    cuts(shown.images, (axis,), peak)
     chosen = _slices(shown.images, axis, n_slices)
     first = int(np.abs(chosen - peak[0][axis]).argmin())
     pictures = [_picture(_mosaic(shown, Cut(axis, (number,) * 3))) for number in chosen.tolist()]
@@ -380,7 +386,7 @@ def _slices(images: Sequence[NDArray[np.float32]], axis: int, n: int) -> NDArray
 def _page(rows: Sequence[str], columns: Sequence[str], pictures: Sequence[str], labels: Sequence[str], first: int) -> str:
     """The HTML: names above and beside the pictures, of which one is shown, and a slider."""
     def names(names: Sequence[str], direction: str) -> str:
-        cells = "".join(f'<div style="flex:1;min-width:0">{html.escape(name.replace("_", " "))}</div>' for name in names)
+        cells = "".join(f'<div style="flex:1;min-width:0">{html.escape(str(name).replace("_", " "))}</div>' for name in names)
         return f'<div style="display:flex;flex-direction:{direction};font-weight:bold">{cells}</div>'
     style = "width:100%;margin:0;image-rendering:pixelated;display:"
     displays = ["block" if i == first else "none" for i in range(len(pictures))]

@@ -6,19 +6,81 @@
 from __future__ import annotations
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 import torch
 from torch import Tensor
-from ..core.errors import ContentError, DtypeError, ShapeError
+from ..core.errors import ContentError, DtypeError, OptionError, ShapeError
 
 # %% auto #0
-__all__ = ['Images', 'as_branches', 'Layout', 'in_form_of']
+__all__ = ['Images', 'require_tensor', 'per_branch', 'require_number', 'is_row', 'as_branches', 'Layout', 'in_form_of']
 
 # %% ../../nbs/library/explanation/inputs.ipynb #125ac304
 Images = Tensor | tuple[Tensor, ...]
 
 
+def require_tensor(thing: str, found: Any, expected: str = "a tensor") -> Tensor:
+    """`found`, if it is a tensor that holds all its values.
+
+    Raises
+    ------
+    DtypeError : if it is not a tensor
+    ContentError : if it is sparse, or has a shape and no values
+
+    >>> require_tensor("mask", torch.tensor([1, 2]))
+    tensor([1, 2])
+    """
+    if not isinstance(found, Tensor):
+        hint = "torch.as_tensor makes one of an array." if hasattr(found, "__array__") else ""
+        raise DtypeError(thing, found=type(found).__name__, expected=expected, hint=hint)
+    if found.is_meta or found.layout is not torch.strided:
+        raise ContentError(thing, found=f"a {found.layout} tensor on {found.device}", expected="all values, on the CPU or a GPU")
+    return found
+
+
+def per_branch(thing: str, found: Any, n_branches: int) -> tuple[Tensor, ...]:
+    """The tensors in a single tensor, a tuple or a list, one for each branch.
+
+    Raises
+    ------
+    DtypeError : something that is not a tensor
+    ShapeError : another number of tensors
+
+    >>> per_branch("mask", torch.tensor([1, 2]), 1)
+    (tensor([1, 2]),)
+    """
+    branches = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+    for branch in branches: require_tensor(thing, branch, "a tensor, or one for each branch in a tuple")
+    if len(branches) == n_branches: return branches
+    raise ShapeError(thing, found=f"{len(branches)} tensors", expected=f"{n_branches}, one for each branch")
+
+# %% ../../nbs/library/explanation/inputs.ipynb #7f8215cd
+def require_number(thing: str, found: int, n: int) -> int:
+    """`found`, if it is the number of one of n things.
+
+    Raises
+    ------
+    OptionError : if it is not
+
+    >>> require_number("case", 1, 2)
+    1
+    """
+    if isinstance(found, Integral) and 0 <= found < n: return int(found)
+    raise OptionError(thing, found=repr(found), expected=f"from 0 to {n - 1}")
+
+
+def is_row(found: Any, kind: type | tuple[type, ...], n: int | None = None) -> bool:
+    """Whether `found` holds n things of a kind, or any number of them.
+
+    >>> is_row([0, 1], int, 2), is_row([0, "T1"], int), is_row("T1", str)
+    (True, False, False)
+    """
+    if not isinstance(found, Collection) or isinstance(found, str) or n not in (None, len(found)): return False
+    return all(isinstance(each, kind) for each in found)
+
+# %% ../../nbs/library/explanation/inputs.ipynb #d203eb32
 def as_branches(x: Images, name: str = "x") -> tuple[Tensor, ...]:
     """The tensors that a model takes, one per branch, checked.
 
@@ -50,9 +112,11 @@ def as_branches(x: Images, name: str = "x") -> tuple[Tensor, ...]:
 def _check_branch(name: str, x: Tensor) -> None:
     """One finite float tensor (N, modality, *space)."""
     expected = "a float tensor (N, modality, H, W) or (N, modality, D, H, W)"
-    if not isinstance(x, Tensor): raise DtypeError(name, found=type(x).__name__, expected=expected)
+    require_tensor(name, x, expected)
     if not x.is_floating_point(): raise DtypeError(name, found=x.dtype, expected=f"{expected}, scaled as the model takes it")
-    if x.ndim not in (4, 5) or 0 in x.shape: raise ShapeError(name, found=x.shape, expected=expected)
+    if x.ndim not in (4, 5) or 0 in x.shape:
+        hint = "A single case needs an axis in front, x[None]; one modality an axis after N, x[:, None]." if x.ndim == 3 else ""
+        raise ShapeError(name, found=x.shape, expected=expected, hint=hint)
     if bad := int((~x.isfinite()).sum()):
         raise ContentError(name, found=f"{bad} voxels that are NaN or infinite", expected="finite values")
 

@@ -5,11 +5,12 @@
 # %% ../../nbs/library/explanation/methods.ipynb #8861ef9b
 from __future__ import annotations
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
-from ..core.errors import OptionError, require_choice
+from ..core.errors import OptionError
 from .ablation import feature_ablation, feature_permutation
 from .deeplift import deeplift
 from .explained import Attribution
@@ -22,7 +23,7 @@ from .shapley import shapley_value_sampling
 from .surrogates import kernel_shap, lime
 
 # %% auto #0
-__all__ = ['METHODS', 'Method', 'find_method']
+__all__ = ['METHODS', 'OTHER_NAMES', 'Method', 'require_name', 'find_method']
 
 # %% ../../nbs/library/explanation/methods.ipynb #34658ba1
 @dataclass(frozen=True)
@@ -85,7 +86,43 @@ METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method
     Method(lime, "perturbation", "n_samples forwards", "Ribeiro et al. 2016", random=True),
 )})
 
+# %% ../../nbs/library/explanation/methods.ipynb #f3206f1b
+OTHER_NAMES: Mapping[str, str] = MappingProxyType({"ig": "integrated_gradients", "saliency": "gradient"})
 
+
+def require_name(thing: str, found: str, names: Collection[str], others: Mapping[str, str] = MappingProxyType({})) -> str:
+    """`found`, if it is one of `names`.
+
+    Parameters
+    ----------
+    others : what else some of the names are called, in small letters
+
+    Raises
+    ------
+    OptionError : with the names that were probably meant
+
+    >>> require_name("method", "lime", METHODS)
+    'lime'
+    """
+    if isinstance(found, str) and found in names: return found
+    likely = _likely(_letters(found), {_letters(name): name for name in names} | dict(others))
+    hint = f"Did you mean {' or '.join(map(repr, likely))}?" if likely else ""
+    raise OptionError(thing, found=repr(found), expected=f"one of {', '.join(names)}", hint=hint)
+
+
+def _letters(name: object) -> str:
+    """Small letters and digits only."""
+    return "".join(filter(str.isalnum, str(name).lower()))
+
+
+def _likely(found: str, names: Mapping[str, str]) -> list[str]:
+    """The names, by their letters, that were probably meant: at most three."""
+    if found in names: return [names[found]]
+    parts = [name for name in names if min(len(found), len(name)) > 2 and (found in name or name in found)]
+    nearest = get_close_matches(found, names, cutoff=0.8) or parts[:3] or get_close_matches(found, names, cutoff=0.5)
+    return [names[name] for name in nearest]
+
+# %% ../../nbs/library/explanation/methods.ipynb #26046b18
 def find_method(name: str, options: Mapping[str, Any]) -> Method:
     """The method of this name, if it takes these options.
 
@@ -96,8 +133,8 @@ def find_method(name: str, options: Mapping[str, Any]) -> Method:
     >>> find_method("lime", {"n_samples": 100}).family
     'perturbation'
     """
-    method = METHODS[require_choice("method", name, tuple(METHODS))]
+    method = METHODS[require_name("method", name, METHODS, OTHER_NAMES)]
     for option in options:
         if not method.options: raise OptionError(f"option of {name}", found=repr(option), expected="none")
-        require_choice(f"option of {name}", option, tuple(method.options))
+        require_name(f"option of {name}", option, method.options)
     return method

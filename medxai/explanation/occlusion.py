@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from ..core.errors import OptionError
 from .coalitions import ask_versions
-from .explained import Attribution, Explained
+from .explained import Attribution, Explained, require_count
+from .features import one_per_axis
 from .fills import Baseline, fill_values
 from .inputs import Layout
 
@@ -24,13 +25,12 @@ def window_cover(size: int, window: int, stride: int) -> Tensor:
 
     Raises
     ------
-    OptionError : a window or stride below 1, or a stride that leaves gaps between windows
+    OptionError : a window or stride that is not a whole number above 0, or a stride that leaves gaps between windows
 
     >>> window_cover(5, 2, 2).int().tolist()
     [[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
     """
-    for name, value in (("window", window), ("stride", stride)):
-        if value < 1: raise OptionError(name, found=value, expected="at least 1")
+    for name, value in (("window", window), ("stride", stride)): require_count(name, value)
     if stride > window and window < size:
         raise OptionError("stride", found=stride, expected=f"at most {window}, as the window",
                           hint="Some voxels would never be hidden.")
@@ -95,7 +95,7 @@ def occlusion(e: Explained, *, window: int | tuple[int, ...] = 11, stride: int |
 
     Raises
     ------
-    OptionError : numbers below 1, a stride larger than the window, or not one for each dimension
+    OptionError : numbers that are not whole or below 1, a stride larger than the window, or not one for each dimension
 
     Source: Zeiler & Fergus 2014; as in captum, with the settings of Jin et al. 2023.
 
@@ -124,14 +124,6 @@ def find_boxes(layout: Layout, window: int | Sequence[int], stride: int | Sequen
     """The boxes of each branch."""
     found = []
     for modalities, *space in layout.shapes:
-        sides = zip(space, _for_each("window", window, len(space)), _for_each("stride", stride, len(space)))
+        sides = zip(space, one_per_axis("window", window, len(space)), one_per_axis("stride", stride, len(space)))
         found.append(Boxes(modalities, tuple(window_cover(*side).to(device) for side in sides)))
     return found
-
-
-def _for_each(name: str, value: int | Sequence[int], dimensions: int) -> Sequence[int]:
-    """One number for each spatial dimension."""
-    values = [value] * dimensions if isinstance(value, int) else list(value)
-    if len(values) != dimensions:
-        raise OptionError(name, found=value, expected=f"one number, or {dimensions} for a {dimensions}D image")
-    return values

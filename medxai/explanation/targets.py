@@ -6,13 +6,14 @@
 from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Protocol
 import torch
 from torch import Tensor
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError
 
 # %% auto #0
-__all__ = ['Bound', 'Target', 'ClassTarget', 'BoundClass', 'class_scores', 'SegmentTarget', 'BoundSegment']
+__all__ = ['Bound', 'Target', 'class_scores', 'ClassTarget', 'BoundClass', 'SegmentTarget', 'BoundSegment']
 
 # %% ../../nbs/library/explanation/targets.ipynb #440a2f9c
 class Bound(Protocol):
@@ -29,6 +30,48 @@ class Target(Protocol):
         """Freeze on the raw outputs (N, C, ...) of the unperturbed images."""
 
 # %% ../../nbs/library/explanation/targets.ipynb #1551c603
+_FITS = {1: "ClassTarget", 2: "ClassTarget", 4: "SegmentTarget", 5: "SegmentTarget"}
+
+
+def _check_axes(outputs: Tensor, target: str, expected: str) -> None:
+    """Refuse outputs for which `target` is the wrong kind."""
+    if (fits := _FITS.get(outputs.ndim)) == target: return
+    hints = {"ClassTarget": "For a classifier use ClassTarget.", "SegmentTarget": "For a segmentation use SegmentTarget.",
+             None: "No target fits these: wrap the model in a module that returns (N, classes), or classes for each voxel."}
+    raise ShapeError("model output", found=outputs.shape, expected=expected, hint=hints[fits])
+
+# %% ../../nbs/library/explanation/targets.ipynb #7c3f389d
+def class_scores(outputs: Tensor) -> Tensor:
+    """(N, C, *space) with at least two classes: a single logit becomes (−logit, logit).
+
+    >>> class_scores(torch.tensor([3.0])).tolist()
+    [[-3.0, 3.0]]
+    """
+    if outputs.ndim == 1: outputs = outputs[:, None]
+    return torch.cat([-outputs, outputs], 1) if outputs.shape[1] == 1 else outputs
+
+# %% ../../nbs/library/explanation/targets.ipynb #08305cf3
+def _class_numbers(label: int | str | Sequence[int] | Tensor, device: torch.device) -> Tensor:
+    """One class number or several, int64."""
+    expected = "a class number, a whole number; one per case; or 'predicted'"
+    if isinstance(label, str): raise OptionError("label", found=repr(label), expected=expected)
+    try: labels = torch.as_tensor(label, device=device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise DtypeError("label", found=repr(label), expected=expected) from error
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise DtypeError("label", found=labels.dtype, expected=expected)
+    return labels.long()
+
+
+def _class_number(label: int) -> int:
+    """One class number."""
+    try: number = index(label)
+    except TypeError: number = None
+    if number is None or isinstance(label, bool):
+        raise DtypeError("label", found=repr(label), expected="a class number, one whole number for all cases")
+    return number
+
+# %% ../../nbs/library/explanation/targets.ipynb #e07c51e3
 @dataclass(frozen=True)
 class ClassTarget:
     """The raw output of a class of a classifier.
@@ -54,20 +97,15 @@ class ClassTarget:
         DtypeError : labels that are not integers
         OptionError : a class that the model does not have
         """
-        if outputs.ndim not in (1, 2):
-            raise ShapeError("model output", found=outputs.shape, expected="(N, classes)",
-                             hint="For a segmentation use SegmentTarget.")
+        _check_axes(outputs, "ClassTarget", "(N, classes)")
         scores = class_scores(outputs)
-        if isinstance(self.label, str) and self.label != "predicted":
-            raise OptionError("label", found=repr(self.label), expected="a class number or 'predicted'")
-        labels = scores.argmax(1) if isinstance(self.label, str) else torch.as_tensor(self.label, device=outputs.device)
-        if labels.is_floating_point() or labels.dtype == torch.bool:
-            raise DtypeError("label", found=labels.dtype, expected="integers")
+        predicted = isinstance(self.label, str) and self.label == "predicted"
+        labels = scores.argmax(1) if predicted else _class_numbers(self.label, outputs.device)
         if labels.ndim and labels.shape != scores.shape[:1]:
             raise ShapeError("label", found=labels.shape, expected=f"one class, or one per case, ({len(scores)},)")
         if len(bad := labels[(labels < 0) | (labels >= scores.shape[1])].flatten()):
             raise OptionError("label", found=int(bad[0]), expected=f"from 0 to {scores.shape[1] - 1}")
-        return BoundClass(labels.expand(len(scores)).long())
+        return BoundClass(labels.expand(len(scores)))
 
 
 @dataclass(frozen=True)
@@ -81,15 +119,17 @@ class BoundClass:
         labels = self.labels.to(outputs.device)[cases.to(outputs.device)]
         return class_scores(outputs).gather(1, labels[:, None])[:, 0]
 
-
-def class_scores(outputs: Tensor) -> Tensor:
-    """(N, C, *space) with at least two classes: a single logit becomes (−logit, logit).
-
-    >>> class_scores(torch.tensor([3.0])).tolist()
-    [[-3.0, 3.0]]
-    """
-    if outputs.ndim == 1: outputs = outputs[:, None]
-    return torch.cat([-outputs, outputs], 1) if outputs.shape[1] == 1 else outputs
+# %% ../../nbs/library/explanation/targets.ipynb #3a0092c9
+def _region(given: Tensor, scores: Tensor) -> Tensor:
+    """The caller's region, (N, *space)."""
+    try: region = torch.as_tensor(given, device=scores.device).as_subclass(Tensor)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise DtypeError("region", found=repr(given), expected="a tensor of torch.bool") from error
+    if region.dtype != torch.bool: raise DtypeError("region", found=region.dtype, expected="torch.bool")
+    expected = (len(scores), *scores.shape[2:])
+    if region.shape not in (expected, expected[1:]):
+        raise ShapeError("region", found=region.shape, expected=f"{expected} or {expected[1:]}")
+    return region.expand(expected)
 
 # %% ../../nbs/library/explanation/targets.ipynb #dfc31398
 @dataclass(frozen=True)
@@ -115,31 +155,20 @@ class SegmentTarget:
         Raises
         ------
         ShapeError : outputs without space, or a region that does not fit them
-        DtypeError : a region that is not boolean
+        DtypeError : a label that is not one whole number, or a region that is not boolean
         OptionError : a class that the model does not have
         ContentError : the region of a case is empty
         """
-        if outputs.ndim not in (4, 5):
-            raise ShapeError("model output", found=outputs.shape, expected="(N, classes, *space)",
-                             hint="For a classifier use ClassTarget.")
-        scores = class_scores(outputs)
-        if not 0 <= self.label < scores.shape[1]:
-            raise OptionError("label", found=self.label, expected=f"from 0 to {scores.shape[1] - 1}")
-        region = scores.argmax(1) == self.label if self.region is None else self._given(scores)
+        _check_axes(outputs, "SegmentTarget", "(N, classes, *space)")
+        scores, label = class_scores(outputs), _class_number(self.label)
+        if not 0 <= label < scores.shape[1]:
+            raise OptionError("label", found=label, expected=f"from 0 to {scores.shape[1] - 1}")
+        region = scores.argmax(1) == label if self.region is None else _region(self.region, scores)
         if len(empty := (~region.flatten(1).any(1)).nonzero().flatten()):
-            cause = f"no voxel is predicted {self.label}" if self.region is None else "no voxel is marked"
+            cause = f"no voxel is predicted {label}" if self.region is None else "no voxel is marked"
             raise ContentError(f"region of case {', '.join(map(str, empty.tolist()))}", found=cause,
                                expected="at least one voxel", hint="Leave these cases out, or name a region.")
-        return BoundSegment(self.label, region)
-
-    def _given(self, scores: Tensor) -> Tensor:
-        """The caller's region, (N, *space)."""
-        region = torch.as_tensor(self.region, device=scores.device).as_subclass(Tensor)
-        if region.dtype != torch.bool: raise DtypeError("region", found=region.dtype, expected="torch.bool")
-        expected = (len(scores), *scores.shape[2:])
-        if region.shape not in (expected, expected[1:]):
-            raise ShapeError("region", found=region.shape, expected=f"{expected} or {expected[1:]}")
-        return region.expand(expected)
+        return BoundSegment(label, region)
 
 
 @dataclass(frozen=True)
