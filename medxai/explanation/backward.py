@@ -128,18 +128,15 @@ class Replaced(torch.autograd.Function):
 
 
 def check_visible(method: str, model: nn.Module) -> None:
-    """Refuse modules whose functions cannot be seen, and those with backward hooks.
+    """Refuse modules whose functions cannot be seen.
 
     Raises
     ------
-    OptionError : a scripted, compiled or replicated module, or a backward hook; names the layer
+    OptionError : a scripted, compiled or replicated module; names the layer
 
     >>> check_visible("deeplift", nn.Sequential(nn.ReLU()))
     """
     for name, layer in model.named_modules():
-        if layer._backward_hooks or layer._backward_pre_hooks:
-            raise OptionError(method, found=f"a backward hook on {layer_label(name, layer)}", expected="none",
-                              hint="Hooks may change a gradient, also those that another library left behind. Remove it.")
         compiled = type(layer).__name__ == "OptimizedModule" or layer._compiled_call_impl is not None
         kinds = {"scripted": isinstance(layer, torch.jit.ScriptModule), "replicated": isinstance(layer, nn.DataParallel),
                  "compiled": compiled}

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from ..core.device import generator, map_batches
-from ..core.errors import ContentError, DtypeError, OptionError, ShapeError, require_choice
+from ..core.errors import ContentError, DtypeError, MedxaiError, OptionError, ShapeError, require_choice
 from .inputs import Images, Layout, as_branches
 from .targets import Bound, Target
 
@@ -35,7 +36,8 @@ def check_model(model: nn.Module, x: Tensor) -> None:
     Raises
     ------
     DtypeError : not a torch module
-    OptionError : dropout or batch normalisation in training mode, or batch normalisation without running statistics
+    OptionError : dropout or batch normalisation in training mode, batch normalisation without running statistics, or a
+        backward hook, which would change the gradients
     ContentError : parameters on another device than the images, or of another type
 
     >>> check_model(nn.Conv2d(4, 2, 3), torch.zeros(1, 4, 8, 8))
@@ -46,6 +48,9 @@ def check_model(model: nn.Module, x: Tensor) -> None:
         if layer.training and isinstance(layer, (_DropoutNd, _BatchNorm)):
             raise OptionError("model", found=f"{where} in training mode", expected="evaluation mode",
                               hint="Call model.eval() first.")
+        if layer._backward_hooks or layer._backward_pre_hooks:
+            raise OptionError("model", found=f"a backward hook on {where}", expected="none",
+                              hint="Hooks may change a gradient, also those that another library left behind. Remove it.")
         if isinstance(layer, _BatchNorm) and layer.running_mean is None:
             raise OptionError("model", found=f"{where} without running statistics", expected="outputs that do not mix cases")
     weights = [weight for weight in (*model.parameters(), *model.buffers()) if weight.is_floating_point()]
@@ -82,13 +87,19 @@ def raw_outputs(model: nn.Module, branches: Sequence[Tensor]) -> Tensor:
     Raises
     ------
     DtypeError : the model returns something other than one float tensor
-    ShapeError : not one row per case
+    ShapeError : the model does not take the images, or gives not one row per case
     """
-    found = model(*branches)
+    try: found = model(*branches)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, (torch.OutOfMemoryError, MedxaiError)): raise
+        shapes = ", ".join(str(tuple(branch.shape)) for branch in branches)
+        raise ShapeError("model", found=f"{type(error).__name__}: {str(error).strip()[:300]}",
+                         expected=f"a model that takes {shapes}",
+                         hint="The first axis is that of the cases, the second that of the modalities.") from error
     if not isinstance(found, Tensor) or not found.is_floating_point():
         raise DtypeError("model output", found=getattr(found, "dtype", type(found).__name__), expected="one float tensor",
                          hint="Wrap the model in a module that returns the logits.")
-    if not found.ndim or len(found) != len(branches[0]):
+    if not found.ndim or len(found) != len(branches[0]) or not found.numel():
         raise ShapeError("model output", found=found.shape, expected=f"one row per case, ({len(branches[0])}, ...)")
     return found
 
@@ -115,8 +126,8 @@ def require_count(thing: str, found: int) -> int:
     >>> require_count("n_samples", 10)
     10
     """
-    if isinstance(found, int) and not isinstance(found, bool) and found >= 1: return found
-    raise OptionError(thing, found=found, expected="a whole number, at least 1")
+    if isinstance(found, Integral) and not isinstance(found, bool) and found >= 1: return int(found)
+    raise OptionError(thing, found=repr(found), expected="a whole number, at least 1")
 
 # %% ../../nbs/library/explanation/explained.ipynb #8516b672
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from numbers import Real
 import torch
 from torch import Tensor
 from ..core.errors import OptionError
@@ -175,5 +176,5 @@ def require_sigma(sigma: float) -> float:
     >>> require_sigma(1.0)
     1.0
     """
-    if 0 <= sigma < math.inf: return sigma
+    if isinstance(sigma, Real) and 0 <= sigma < math.inf: return sigma
     raise OptionError("sigma", found=sigma, expected="a finite number, at least 0")

@@ -4,6 +4,7 @@
 
 # %% ../../nbs/library/explanation/paths.ipynb #77755ae7
 from __future__ import annotations
+from numbers import Real
 import torch
 from scipy.special import roots_legendre
 from torch import Tensor
@@ -100,7 +101,8 @@ def integrated_gradients(e: Explained, *, baseline: Baseline = 0.0, n_steps: int
     >>> integrated_gradients(e, baseline=1.0, n_steps=2).maps
     tensor([[[0., 4.]]])
     """
-    if tolerance is not None and not tolerance > 0: raise OptionError("tolerance", found=tolerance, expected="above 0")
+    if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
+        raise OptionError("tolerance", found=tolerance, expected="above 0")
     start = fill_values(e, baseline)
     change = change_from(e, start)
     maps = path_integral(e, start, require_count("n_steps", n_steps))

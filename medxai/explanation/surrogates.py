@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 import torch
 from sklearn.linear_model import Lasso
 from torch import Tensor
@@ -255,8 +256,10 @@ def lime(e: Explained, *, feature_mask: Images | str = "per modality", baseline:
     """
     require_choice("sampling", sampling, ("random", "exact"))
     require_count("n_samples", n_samples)
-    if not kernel_width > 0: raise OptionError("kernel_width", found=kernel_width, expected="above 0")
-    if not 0 <= alpha < math.inf: raise OptionError("alpha", found=alpha, expected="at least 0")
+    if not (isinstance(kernel_width, Real) and kernel_width > 0):
+        raise OptionError("kernel_width", found=kernel_width, expected="above 0")
+    if not (isinstance(alpha, Real) and 0 <= alpha < math.inf):
+        raise OptionError("alpha", found=alpha, expected="at least 0")
     features, fill = find_features(e, feature_mask), fill_values(e, baseline)
     drawn = [_lime_rows(e, n, n_samples, sampling) for n in features.counts]
     values = _values(e, features, fill, drawn)
