@@ -10,16 +10,21 @@ import lazy_loader
 if TYPE_CHECKING:
     from medxai.clustering.autoencoder import ContrastiveAutoencoder
     from medxai.data.images import load_images
+    from medxai.data.mri import load_mri
+    from medxai.data.phantom import Phantom
     from medxai.explanation.attribution import attribute
+    from medxai.explanation.evaluation import evaluate
     from medxai.explanation.targets import ClassTarget, SegmentTarget
 
 # %% auto #0
-__all__ = ['ClassTarget', 'ContrastiveAutoencoder', 'SegmentTarget', 'attribute', 'load_images']
+__all__ = ['ClassTarget', 'ContrastiveAutoencoder', 'Phantom', 'SegmentTarget', 'attribute', 'evaluate', 'load_images',
+           'load_mri']
 
 # %% ../nbs/library/api.ipynb #ffd93092
 __version__ = "0.1.0"
-_all_ = ["ClassTarget", "ContrastiveAutoencoder", "SegmentTarget", "attribute", "load_images"]
+_all_ = ["ClassTarget", "ContrastiveAutoencoder", "Phantom", "SegmentTarget", "attribute", "evaluate", "load_images", "load_mri"]
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__, submodules=["clustering", "core", "data", "explanation"],
     submod_attrs={"clustering.autoencoder": ["ContrastiveAutoencoder"], "data.images": ["load_images"],
-                  "explanation.attribution": ["attribute"], "explanation.targets": ["ClassTarget", "SegmentTarget"]})
+                  "data.mri": ["load_mri"], "data.phantom": ["Phantom"], "explanation.attribution": ["attribute"],
+                  "explanation.evaluation": ["evaluate"], "explanation.targets": ["ClassTarget", "SegmentTarget"]})

@@ -37,8 +37,11 @@ import torch
 from torch import Tensor, nn
 
 import medxai
-from medxai import ClassTarget, SegmentTarget, attribute
-from medxai.explanation import METHODS, grid, plot, postprocess, supervoxels
+from medxai import ClassTarget, Phantom, SegmentTarget, attribute, evaluate, load_mri
+from medxai.data import Case, CaseFolder, PhantomCases, Slices, split_patients, standardise
+from medxai.explanation import METHODS, EvaluationReport, VolumeNet, grid, plot, postprocess, supervoxels, train_classifier
+from medxai.explanation.metrics import (
+    delta_aupc, feature_portion, measure_importance, modality_importance_correlation, modality_shapley, msfi)
 
 net = nn.Conv2d(4, 4, 3)
 x = torch.zeros(2, 4, 16, 16)
@@ -50,7 +53,25 @@ values, error = attribute(net, x, method="shapley_value_sampling", feature_mask=
 plot(x, {"lime": postprocess(maps)}, modalities=["T1", "T1ce", "T2", "FLAIR"])
 defaults = {name: method.options for name, method in METHODS.items()}
 blocks = grid(x, side=4)
-the_same_names = medxai.attribute, medxai.ClassTarget
+the_same_names = medxai.attribute, medxai.ClassTarget, medxai.explanation.metrics
+
+phantom: PhantomCases = Phantom(size=64, dimensions=3).cases(20, seed=0)
+slices: Slices = load_mri("lgg")
+volumes: CaseFolder[Case] = load_mri("brats", root="data", patients=["BraTS20_Training_001"])
+train, val, test = split_patients(slices.patients, seed=0)
+labels, masks = phantom.labels, phantom.masks > 0
+history = train_classifier(VolumeNet(size=(64, 64, 64), widths=(8, 16)), standardise(phantom.images), labels, max_epochs=1)
+
+report: EvaluationReport = evaluate(net, (x, labels, masks), methods=["gradient", "lime"], importance=None, value="accuracy")
+streamed = evaluate(net, ((x[0], 1, masks[0]) for _ in range(2)), importance=[0.0, 1.0, 0.0, 0.5], folder="kept", seed=0)
+table = report.cases[["case", "method", "mi_correlation", "feature_portion", "msfi", "iou", "delta_aupc_probability"]]
+best, phi = report.cohort.scores["delta_aupc"].idxmax(), report.cohort.importance.phi
+ranks = {metric: test.mean_ranks for metric, test in report.cohort.tests.items()}
+shares: Tensor = modality_shapley(lambda present: float(len(present)), 4)
+measured: Tensor = measure_importance(net, (x, labels), value="auc", absent="lesion").phi
+correlation: Tensor = modality_importance_correlation(maps, phi)
+portions: tuple[Tensor, Tensor] = feature_portion(maps, masks), msfi(maps, masks, phi, weights="positive")
+difference: Tensor = delta_aupc(net, x, labels, maps).delta_aupc
 '''
 
 
@@ -73,6 +94,10 @@ def test_every_public_name_can_be_imported():
         assert load_images is medxai.data.load_images
         assert ContrastiveAutoencoder is medxai.clustering.ContrastiveAutoencoder
         assert attribute is medxai.explanation.attribute
+        assert evaluate is medxai.explanation.evaluate
+        assert Phantom is medxai.data.Phantom
+        assert load_mri is medxai.data.load_mri
+        assert all(hasattr(medxai.explanation.metrics, name) for name in medxai.explanation.metrics.__all__)
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
