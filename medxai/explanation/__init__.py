@@ -10,12 +10,13 @@ import lazy_loader
 if TYPE_CHECKING:
     from medxai.explanation import metrics
     from medxai.explanation.attribution import attribute
+    from medxai.explanation.browser import browse
     from medxai.explanation.classifier import train_classifier
     from medxai.explanation.comparison import by_patient, critical_difference_diagram, nemenyi
     from medxai.explanation.curves import plot_curves
     from medxai.explanation.evaluation import EvaluationReport, evaluate
     from medxai.explanation.features import grid, supervoxels
-    from medxai.explanation.heatmaps import browse, plot
+    from medxai.explanation.heatmaps import plot
     from medxai.explanation.methods import METHODS
     from medxai.explanation.networks import BranchNet, VolumeNet
     from medxai.explanation.planted import PlantedNetwork
@@ -34,6 +35,6 @@ _all_ = ["METHODS", "BranchNet", "ClassTarget", "EvaluationReport", "PlantedNetw
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=["metrics"], submod_attrs={
     "attribution": ["attribute"], "classifier": ["train_classifier"],
     "comparison": ["by_patient", "critical_difference_diagram", "nemenyi"], "curves": ["plot_curves"],
-    "evaluation": ["EvaluationReport", "evaluate"], "features": ["grid", "supervoxels"], "heatmaps": ["browse", "plot"],
+    "evaluation": ["EvaluationReport", "evaluate"], "features": ["grid", "supervoxels"], "browser": ["browse"], "heatmaps": ["plot"],
     "methods": ["METHODS"], "networks": ["BranchNet", "VolumeNet"], "planted": ["PlantedNetwork"],
     "postprocessing": ["postprocess", "save_maps"], "targets": ["ClassTarget", "SegmentTarget"]})

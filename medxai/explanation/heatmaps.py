@@ -4,9 +4,7 @@
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #6464f8c4
 from __future__ import annotations
-import base64
-import html
-import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,18 +17,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
-from PIL import Image
-from scipy.ndimage import binary_erosion
 from torch import Tensor
 from ..core.errors import DtypeError, OptionError, ShapeError
 from ..core.plotting import PALETTE
-from .explained import require_count
 from .inputs import Images, as_branches, is_row, per_branch, require_number
 from .postprocessing import as_maps, copy_to_modalities, heat_scale
 
 # %% auto #0
-__all__ = ['MAGNITUDE', 'SIGNED', 'Heat', 'grey_levels', 'Cut', 'cuts', 'Shown', 'plot', 'Browser', 'browse']
+__all__ = ['MAGNITUDE', 'SIGNED', 'BRIGHTEST', 'Heat', 'grey_levels', 'Cut', 'cuts', 'Shown', 'round_length', 'plot']
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #9f7f314a
 def _heat_colours(name: str, stops: Sequence[tuple[float, str, float]]) -> LinearSegmentedColormap:
@@ -103,14 +99,20 @@ def grey_levels(image: NDArray[np.float32]) -> NDArray[np.float32]:
 # %% ../../nbs/library/explanation/heatmaps.ipynb #63c334eb
 @dataclass(frozen=True)
 class Cut:
-    """Where a modality is cut: across `axis` (None for a 2D image), through `point`."""
+    """Where a modality is cut: across `axis` (None in 2D), through `point`; `spacing` between its rows and its columns."""
 
     axis: int | None
     point: tuple[int, ...]
+    spacing: tuple[float, ...] = (1.0, 1.0)
 
     def of(self, volume: NDArray[Any]) -> NDArray[Any]:
         """The plane (h, w)."""
         return volume if self.axis is None else volume.take(self.point[self.axis], self.axis)
+
+    def size(self, volume: NDArray[Any]) -> tuple[float, float]:
+        """Height and width of the plane, in the unit of the spacing."""
+        (h, w), (down, across) = self.of(volume).shape, self.spacing
+        return h * down, w * across
 
     @property
     def label(self) -> str:
@@ -118,22 +120,35 @@ class Cut:
         return "" if self.axis is None else f"{'DHW'[self.axis]} {self.point[self.axis]}"
 
 
-def cuts(images: Sequence[NDArray[Any]], planes: Sequence[int], points: Sequence[tuple[int, ...]]) -> list[list[Cut]]:
+def cuts(images: Sequence[NDArray[Any]], planes: Sequence[int], points: Sequence[tuple[int, ...]],
+         spacing: float | Sequence[float] = 1.0) -> list[list[Cut]]:
     """The cuts of each modality through its point, one for each of `planes`, or the only one of a 2D image.
 
     Raises
     ------
-    OptionError : a plane across an axis that is not there, or a point outside the image
+    OptionError : a plane across an axis that is not there, a point outside the image, or a spacing that is not above 0
+    ShapeError : a spacing of another number of axes
 
-    >>> [cut.label for cut in cuts([np.zeros((4, 5, 6))], (0, 2), [(1, 2, 3)])[0]]
-    ['D 1', 'W 3']
+    >>> [(cut.label, cut.spacing) for cut in cuts([np.zeros((4, 5, 6))], (0, 2), [(1, 2, 3)], (5, 1, 2))[0]]
+    [('D 1', (1.0, 2.0)), ('W 3', (5.0, 1.0))]
     """
     if not is_row(planes, Integral) or not planes or not set(planes) <= {0, 1, 2}:
         raise OptionError("planes", found=repr(planes), expected="some of 0, 1 and 2")
     for image, point in zip(images, points):
         if not is_row(point, Integral, image.ndim) or not all(0 <= i < n for i, n in zip(point, image.shape)):
             raise OptionError("at", found=repr(point), expected=f"a voxel of {image.shape}")
-    return [[Cut(axis, point) for axis in (planes if image.ndim == 3 else (None,))] for image, point in zip(images, points)]
+    gaps = [_gaps(spacing, image.ndim) for image in images]
+    return [[Cut(axis, point, (*gap[:axis], *gap[axis + 1:])) for axis in planes] if len(gap) == 3 else [Cut(None, point, gap)]
+            for gap, point in zip(gaps, points)]
+
+
+def _gaps(spacing: float | Sequence[float], n_axes: int) -> tuple[float, ...]:
+    """The spacing along each axis of space."""
+    found: Any = spacing.tolist() if hasattr(spacing, "tolist") else spacing   # of an array or a tensor
+    gaps: Any = (found,) * n_axes if isinstance(found, Real) else found
+    if not is_row(gaps, Real, n_axes): raise ShapeError("spacing", found=repr(found), expected=f"a number, or {n_axes}")
+    if not all(0 < gap < math.inf for gap in gaps): raise OptionError("spacing", found=repr(found), expected="mm, above 0")
+    return tuple(map(float, gaps))
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #91c981f3
 @dataclass(frozen=True)
@@ -167,8 +182,8 @@ class Shown:
 
     def heights(self, cut: list[list[Cut]], width: float) -> list[float]:
         """How high each row of planes is if all are `width` wide, by the highest in it."""
-        shapes = [[plane.of(image).shape for plane in planes] for image, planes in zip(self.images, cut)]
-        return [max(width * h / w for h, w in row) for row in ([s for s in row if s] for row in zip_longest(*shapes))]
+        sizes = [[plane.size(image) for plane in planes] for image, planes in zip(self.images, cut)]
+        return [max(width * h / w for h, w in row) for row in ([s for s in row if s] for row in zip_longest(*sizes))]
 
 
 def _arrays(branches: Sequence[Tensor], case: int) -> list[NDArray[np.float32]]:
@@ -197,8 +212,8 @@ def _masks(mask: Images, images: tuple[Tensor, ...], case: int) -> list[NDArray[
     return found
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #8986ae99
+BRIGHTEST = 1.45   # the anatomy stays darker than the heat
 _NAME, _BAR, _GAP, _HEAD, _WIDEST = 1.25, 0.65, 0.05, 0.24, 2.2   # inches
-_BRIGHTEST = 1.45   # the anatomy stays darker than the heat
 
 
 @dataclass(frozen=True)
@@ -239,8 +254,9 @@ class _Sheet:
 
     def _plane(self, ax: Axes, m: int, cut: Cut, heat: Heat | None) -> None:
         """Anatomy, heat over it, and the outline of the mask."""
-        ax.imshow(cut.of(self.shown.images[m]), cmap="gray", vmin=0, vmax=_BRIGHTEST, interpolation="nearest")
+        ax.imshow(cut.of(self.shown.images[m]), cmap="gray", vmin=0, vmax=BRIGHTEST, interpolation="nearest")
         if heat: ax.imshow(cut.of(heat.modalities[m]), **heat.look)
+        ax.set_aspect(cut.spacing[0] / cut.spacing[1])
         outline = np.zeros((1, 1)) if self.shown.masks is None else cut.of(self.shown.masks[m])
         if outline.any() and not outline.all(): ax.contour(outline, [0.5], colors="white", linewidths=0.9)
 
@@ -254,9 +270,39 @@ class _Sheet:
         ax.tick_params(labelsize=8, length=0, labelright=True, labelleft=False)
 
 # %% ../../nbs/library/explanation/heatmaps.ipynb #acc43ea9
+def round_length(limit: float) -> float:
+    """The longest of 1, 2 and 5 times a power of ten that is at most `limit`, which is above 0.
+
+    >>> round_length(47), round_length(0.2)
+    (20.0, 0.2)
+    """
+    power = 10.0 ** math.floor(math.log10(limit))
+    return power * max(step for step in (1, 2, 5) if step == 1 or step * power <= limit)
+
+
+def _add_scale(sheet: _Sheet, cut: list[list[Cut]]) -> None:
+    """Bars of one length in the images, at most a third of the narrowest plane; planes lower than 0.3 inches have no room."""
+    images = sheet.shown.images
+    panels = [(m, plane, *plane.size(images[m])) for m, planes in enumerate(cut) for plane in planes]
+    length = round_length(min(width for *_, width in panels) / 3)
+    for ax, (m, plane, height, width) in zip(sheet.figure.axes, panels):
+        first_of_grid = m == 0 or images[m].shape != images[m - 1].shape
+        if first_of_grid and sheet.side * height / width >= 0.3: _scale_bar(ax, length, plane.spacing[1])
+
+
+def _scale_bar(ax: Axes, length: float, gap: float) -> None:
+    """A bar in the lower left corner of a plane whose columns are `gap` apart."""
+    left, edge = 0.95 * ax.get_xlim()[0] + 0.05 * ax.get_xlim()[1], [withStroke(linewidth=2.5, foreground="black")]
+    ax.plot([left, left + length / gap], [0.06, 0.06], transform=ax.get_xaxis_transform(), color="white", linewidth=1.5,
+            solid_capstyle="butt", scalex=False, scaley=False, path_effects=edge)
+    ax.annotate(f"{length:g} mm", (left, 0.06), (0, 4), xycoords=ax.get_xaxis_transform(), textcoords="offset points",
+                color="white", fontsize=7, path_effects=edge)
+
+# %% ../../nbs/library/explanation/heatmaps.ipynb #816fba04
 def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
          importance: Mapping[str, Sequence[float]] | None = None, mask: Images | None = None, case: int = 0,
-         planes: Sequence[int] = (0, 1, 2), at: tuple[int, ...] | None = None, width: float = 8.0) -> Figure:
+         planes: Sequence[int] = (0, 1, 2), at: tuple[int, ...] | None = None, spacing: float | Sequence[float] | None = None,
+         width: float = 8.0) -> Figure:
     """A figure of one case: the images, and below them the maps of each method over the anatomy.
 
     Parameters
@@ -269,6 +315,8 @@ def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
     case : its number
     planes : of a volume, the axes across which it is cut
     at : the voxel through which all are cut; by default the strongest of each method's map, and of the first for the images
+    spacing : millimetres from voxel to voxel, one number or one for each axis of space, the same for all branches; where
+        given, planes have their true proportions, and a bar shows how large they are
     width : of the figure in inches, at most
 
     Raises
@@ -283,7 +331,8 @@ def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
     shown = Shown.of(x, maps, modalities, mask, case)
     if importance is not None: _check_importance(importance, shown)
     peaks = {"image": next(iter(shown.heats.values())).peak} | {name: heat.peak for name, heat in shown.heats.items()}
-    cut = {name: cuts(shown.images, planes, peak if at is None else [at] * len(peak)) for name, peak in peaks.items()}
+    gaps = 1.0 if spacing is None else spacing
+    cut = {name: cuts(shown.images, planes, peak if at is None else [at] * len(peak), gaps) for name, peak in peaks.items()}
     least = _NAME + _BAR + len(modalities) * _GAP
     if not isinstance(width, Real) or not width > least:
         raise OptionError("width", found=repr(width), expected=f"more than {least:.2g} inches")
@@ -292,6 +341,7 @@ def plot(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str],
     size = _NAME + len(modalities) * (side + _GAP) + _BAR, height * len(cut)
     sheet = _Sheet(plt.figure(figsize=size, layout="none"), shown, side)
     sheet.block(0, "image", modalities, None, cut["image"])
+    if spacing is not None: _add_scale(sheet, cut["image"])
     for row, (name, heat) in enumerate(shown.heats.items(), start=1):
         heads = heat.shares if importance is None else [f"{value:.2g}" for value in importance[name]]
         sheet.block(row * height, name, heads, heat, cut[name])
@@ -305,95 +355,3 @@ def _check_importance(importance: Mapping[str, Sequence[float]], shown: Shown) -
     for name, values in importance.items():
         if not is_row(values, (Real, Tensor), len(shown.images)):
             raise ShapeError(f"importance of {name}", found=repr(values), expected=f"{len(shown.images)} numbers")
-
-# %% ../../nbs/library/explanation/heatmaps.ipynb #bca3477b
-@dataclass(frozen=True)
-class Browser:
-    """A piece of HTML that notebooks display."""
-
-    html: str
-
-    def _repr_html_(self) -> str: return self.html
-
-
-def _mosaic(shown: Shown, cut: Cut) -> NDArray[np.uint8]:
-    """One slice of all modalities: the images, then the maps of each method over them, RGB."""
-    greys = [np.repeat(cut.of(image)[..., None] / _BRIGHTEST, 3, -1) for image in shown.images]
-    rows = [greys]
-    for heat in shown.heats.values():
-        colours = [heat.paint(cut.of(values)) for values in heat.modalities]
-        rows.append([grey + rgba[..., 3:] * (rgba[..., :3] - grey) for grey, rgba in zip(greys, colours)])
-    if shown.masks is not None:
-        edges = [plane ^ binary_erosion(plane) for plane in (cut.of(mask) for mask in shown.masks)]
-        rows = [[np.where(edge[..., None], 1, tile) for edge, tile in zip(edges, row)] for row in rows]
-    spaced = [[np.pad(tile, ((0, 1), (0, 1), (0, 0)), constant_values=0.5) for tile in row] for row in rows]
-    return (np.concatenate([np.concatenate(row, 1) for row in spaced]) * 255).round().astype(np.uint8)
-
-
-def _picture(pixels: NDArray[np.uint8]) -> str:
-    """A PNG of 256 colours, as text."""
-    buffer = io.BytesIO()
-    image = Image.fromarray(pixels).quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    image.save(buffer, "png", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-# %% ../../nbs/library/explanation/heatmaps.ipynb #7a08d1c9
-_SHOW = ("const f=this.closest('figure'),p=[...f.querySelectorAll('img')];"
-         "p.forEach((i,k)=>{i.style.display=k==this.value?'block':'none'});"
-         "f.querySelector('output').value=p[this.value].alt")
-
-
-def browse(x: Images, maps: Mapping[str, Images], *, modalities: Sequence[str], mask: Images | None = None, case: int = 0,
-           axis: int = 0, n_slices: int = 12) -> Browser:
-    """A browser through the slices of a volume: images in the first row, and the maps of each method below.
-
-    Parameters
-    ----------
-    x, maps, modalities, mask, case : as in `plot`, in 3D, all on one grid
-    axis : the axis of space across which the volume is cut
-    n_slices : at most so many, evenly from the first to the last that shows anything; the page holds a picture of each
-
-    Raises
-    ------
-    ShapeError, OptionError, DtypeError : as in `plot`; images that are not volumes on one grid
-
-    >>> import torch
-    >>> page = browse(torch.rand(1, 1, 4, 8, 8), {"truth": torch.rand(1, 1, 4, 8, 8)}, modalities=["T1"])
-    >>> page.html.count("<img")
-    4
-    """
-    shown = Shown.of(x, maps, modalities, mask, case)
-    if len(spaces := {image.shape for image in shown.images}) > 1 or shown.images[0].ndim != 3:
-        raise ShapeError("x", found=sorted(spaces), expected="volumes on one grid", hint="plot shows images and other grids.")
-    require_count("n_slices", n_slices)
-    require_number("axis", axis, 3)
-    peak = next(iter(shown.heats.values())).peak
-    chosen = _slices(shown.images, axis, n_slices)
-    first = int(np.abs(chosen - peak[0][axis]).argmin())
-    pictures = [_picture(_mosaic(shown, Cut(axis, (number,) * 3))) for number in chosen.tolist()]
-    labels = [f"slice {number} of {shown.images[0].shape[axis]}" for number in chosen.tolist()]
-    return Browser(_page(["image", *maps], modalities, pictures, labels, first))
-
-
-def _slices(images: Sequence[NDArray[np.float32]], axis: int, n: int) -> NDArray[np.int64]:
-    """Numbers of at most n slices, evenly over those that show anything."""
-    others = tuple(other for other in range(3) if other != axis)
-    seen = np.flatnonzero(np.any([image.any(others) for image in images], 0))
-    low, high = (seen[0], seen[-1]) if seen.size else (0, images[0].shape[axis] - 1)
-    return np.unique(np.linspace(low, high, n).round().astype(np.int64))
-
-
-def _page(rows: Sequence[str], columns: Sequence[str], pictures: Sequence[str], labels: Sequence[str], first: int) -> str:
-    """The HTML: names above and beside the pictures, of which one is shown, and a slider."""
-    def names(names: Sequence[str], direction: str) -> str:
-        cells = "".join(f'<div style="flex:1;min-width:0">{html.escape(str(name).replace("_", " "))}</div>' for name in names)
-        return f'<div style="display:flex;flex-direction:{direction};font-weight:bold">{cells}</div>'
-    style = "width:100%;margin:0;image-rendering:pixelated;display:"
-    displays = ["block" if i == first else "none" for i in range(len(pictures))]
-    shown = "".join(f'<img alt="{label}" src="data:image/png;base64,{picture}" style="{style}{display}">'
-                    for picture, label, display in zip(pictures, labels, displays))
-    slider = (f'<input type="range" min="0" max="{len(pictures) - 1}" value="{first}" aria-label="slice" style="width:60%" '
-              f'oninput="{_SHOW}"> <output>{labels[first]}</output>')
-    return (f'<figure style="max-width:800px;margin:0;font:13px sans-serif"><div style="display:grid;'
-            f'grid-template-columns:7em 1fr;gap:2px 6px"><div></div>{names(columns, "row")}'
-            f'{names(rows, "column")}<div>{shown}</div><div></div><div>{slider}</div></div></figure>')
