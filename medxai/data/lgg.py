@@ -107,6 +107,30 @@ def _picture(path: Path, mode: str) -> NDArray[np.uint8]:
                 return np.asarray(image)
         except Image.DecompressionBombError as error: raise ValueError(error) from error
 
+# %% ../../nbs/library/data/lgg.ipynb #dec9a2d4
+class _Stack(NamedTuple):
+    """Images (N, 3, H, W) and masks (N, H, W) of one patient, uint8."""
+
+    images: Tensor
+    masks: Tensor
+    numbers: tuple[int, ...]
+
+
+def _read_stack(folder: Path, size: int) -> _Stack:
+    paths = sorted((path for path in folder.iterdir() if re.fullmatch(r".*_\d+\.tif", path.name)), key=_number)
+    if not paths: raise MissingFileError(str(folder), found="no slices", expected=f"files like {folder.name}_1.tif")
+    pictures, masks = zip(*map(read_slice, paths))
+    shape, first = masks[0].shape, paths[0].name
+    for path, mask in zip(paths, masks):
+        if mask.shape != shape: raise CorruptFileError(str(path), found=mask.shape, expected=f"{shape}, as {first}")
+    stack = torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous(), torch.from_numpy(np.stack(masks))
+    if shape[0] == 2 * size: stack = halved(stack[0]), halved_mask(stack[1])
+    elif shape[0] != size: raise OptionError("size", found=size, expected=f"{shape[0]}, as {first}, or half of it")
+    return _Stack(*stack, tuple(map(_number, paths)))
+
+
+def _number(path: Path) -> int: return int(path.stem.rpartition("_")[2])
+
 # %% ../../nbs/library/data/lgg.ipynb #8ae7f01f
 LGG_SOURCE = ("Buda, Saha & Mazurowski, Computers in Biology and Medicine 109:218-225, 2019, "
               "doi:10.1016/j.compbiomed.2019.05.002; images from TCGA-LGG, The Cancer Imaging Archive")
@@ -156,30 +180,6 @@ def read_lgg(folder: Path, *, size: int = 128, patients: Iterable[str] | None = 
                   tuple(number for stack in stacks.values() for number in stack.numbers),
                   {name: grades[name] for name in stacks if name in grades}, "lgg", "CC BY-NC-SA 4.0", LGG_SOURCE,
                   f"Left out for a missing contrast: {', '.join(left_out)}." if left_out else "")
-
-
-class _Stack(NamedTuple):
-    """Images (N, 3, H, W) and masks (N, H, W) of one patient, uint8."""
-
-    images: Tensor
-    masks: Tensor
-    numbers: tuple[int, ...]
-
-
-def _read_stack(folder: Path, size: int) -> _Stack:
-    paths = sorted((path for path in folder.iterdir() if re.fullmatch(r".*_\d+\.tif", path.name)), key=_number)
-    if not paths: raise MissingFileError(str(folder), found="no slices", expected=f"files like {folder.name}_1.tif")
-    pictures, masks = zip(*map(read_slice, paths))
-    shape, first = masks[0].shape, paths[0].name
-    for path, mask in zip(paths, masks):
-        if mask.shape != shape: raise CorruptFileError(str(path), found=mask.shape, expected=f"{shape}, as {first}")
-    stack = torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous(), torch.from_numpy(np.stack(masks))
-    if shape[0] == 2 * size: stack = halved(stack[0]), halved_mask(stack[1])
-    elif shape[0] != size: raise OptionError("size", found=size, expected=f"{shape[0]}, as {first}, or half of it")
-    return _Stack(*stack, tuple(map(_number, paths)))
-
-
-def _number(path: Path) -> int: return int(path.stem.rpartition("_")[2])
 
 
 def _patient_folders(folder: Path) -> dict[str, Path]:

@@ -35,6 +35,7 @@ _all_ = ["METHODS", "BranchNet", "ClassTarget", "EvaluationReport", "PlantedNetw
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=["metrics"], submod_attrs={
     "attribution": ["attribute"], "classifier": ["train_classifier"],
     "comparison": ["by_patient", "critical_difference_diagram", "nemenyi"], "curves": ["plot_curves"],
-    "evaluation": ["EvaluationReport", "evaluate"], "features": ["grid", "supervoxels"], "browser": ["browse"], "heatmaps": ["plot"],
+    "evaluation": ["EvaluationReport", "evaluate"], "features": ["grid", "supervoxels"],
+    "browser": ["browse"], "heatmaps": ["plot"],
     "methods": ["METHODS"], "networks": ["BranchNet", "VolumeNet"], "planted": ["PlantedNetwork"],
     "postprocessing": ["postprocess", "save_maps"], "targets": ["ClassTarget", "SegmentTarget"]})

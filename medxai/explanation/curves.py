@@ -201,7 +201,8 @@ def plot_curves(found: Mapping[str, PerturbationCurves], *, value: str = "accura
     for ax in axes.flat[len(found):]: ax.set_axis_off()
     for i, (ax, (name, of)) in enumerate(zip(axes.flat, found.items())):
         title = f"{name}  {of.delta_aupc:+.2f}".replace("-", "−")
-        curves(of.fractions, {"map": of.curve, "random maps": of.random_curves}, x_label="", title=title, ax=ax)
+        curves(of.fractions, {"map": of.curve, "random maps": of.random_curves}, x_label="", ax=ax)
+        ax.set_title(title, fontsize=8)
         if i: ax.get_legend().remove()
     figure.supxlabel("share of the positive voxels removed", fontsize=9)
     figure.supylabel(value, fontsize=9)

@@ -25,7 +25,7 @@ from .explained import check_model
 from medxai.explanation.importance import (
     Cohort, ModalityImportance, importance_of, in_batches, modality_importance_correlation, on_device_of,
     top_modality_agreement)
-from .inputs import Images, as_branches
+from .inputs import Images, as_branches, parts_of
 from .localisation import as_importance, feature_portion, msfi
 from .measurement import Settings, Store, measure_method, measure_model
 from .methods import METHODS, find_method
@@ -179,7 +179,7 @@ class _Run:
         x, masks = on_device_of(self.model, x), None if masks is None else on_device_of(self.model, masks)
         branches, number = as_branches(x), len(self.answers)
         check_model(self.model, branches[0])
-        same = digest(*branches, labels, *(() if masks is None else (masks,) if isinstance(masks, Tensor) else masks))
+        same = digest(*branches, labels, *(() if masks is None else parts_of(masks)))
         told = (self.model, x, labels.to(branches[0].device), masks)
         self.answers.append(self._obtain(f"{number:05d}-model", same, lambda: measure_model(
             *told, self.settings, subsets=self.subsets, batch_size=self.batch_size)))

@@ -99,7 +99,7 @@ def mean_over_samples(e: Explained, n_samples: int, term: Term) -> Attribution:
     tensor([0.5774, 5.7735])
     """
     n = require_count("n_samples", n_samples)
-    if n == 1 or not e.with_error: return Attribution(sum_over_steps(e, n, term) / n)
+    if n == 1 or not e.with_error: return Attribution(sum_over_steps(e, n, term).div_(n))
     first, total, squares = e.x.new_zeros(3, len(e.targets), *e.x.shape)
 
     def add(cases: Tensor, samples: Tensor) -> None:
@@ -111,7 +111,7 @@ def mean_over_samples(e: Explained, n_samples: int, term: Term) -> Attribution:
 
     _stream(e, len(e.x), n, add)
     variance = (squares - total.square() / n).clamp(min=0) / (n - 1)
-    return Attribution(first + total / n, (variance / n).sqrt())
+    return Attribution(first.add_(total, alpha=1 / n), (variance / n).sqrt())
 
 # %% ../../nbs/library/explanation/gradients.ipynb #099811f4
 def normal_draws(e: Explained) -> Callable[[Tensor], Tensor]:

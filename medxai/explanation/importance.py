@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError, require_choice
 from .coalitions import every_coalition, hide
 from .explained import Explained, untouched
-from .inputs import Images, as_branches, in_form_of
+from .inputs import Images, as_branches, in_form_of, parts_of
 from .localisation import as_importance, as_masks, dilate, modality_heat
 from .targets import ClassTarget
 
@@ -110,12 +110,9 @@ def absent_images(x: Images, absent: str = "zero", *, masks: Images | None = Non
     return in_form_of(x, tuple(branch.masked_fill(lesion, 0) for branch, lesion in zip(branches, lesions)))
 
 
-def _parts(images: Images) -> tuple[Tensor, ...]: return (images,) if isinstance(images, Tensor) else tuple(images)
-
-
 def _each(step: Callable[[Tensor], Tensor], images: Images) -> Images:
     """`step` of each branch, in the form of `images`."""
-    return in_form_of(images, tuple(step(part) for part in _parts(images)))
+    return in_form_of(images, tuple(step(part) for part in parts_of(images)))
 
 
 def _levelled(branch: Tensor) -> Tensor:
@@ -149,7 +146,7 @@ def in_batches(cases: Cohort, size: int) -> Iterator[Batch]:
     if isinstance(cases, tuple) and len(cases) in (2, 3) and isinstance(cases[1], Tensor) and cases[1].ndim == 1:
         yield from _slices(cases, size)
         return
-    for _, alike in itertools.groupby(map(_checked, cases), key=lambda case: [part.shape for part in _parts(case[0])]):
+    for _, alike in itertools.groupby(map(_checked, cases), key=lambda case: [part.shape for part in parts_of(case[0])]):
         while group := list(itertools.islice(alike, size)): yield _stacked(group)
 
 
@@ -157,8 +154,8 @@ def _slices(cases: tuple[Any, ...], size: int) -> Iterator[Batch]:
     """Batches out of tensors."""
     x, labels, masks = _checked(cases)
     for images in (x,) if masks is None else (x, masks):
-        if any(len(part) != len(labels) for part in _parts(images)):
-            raise ShapeError("labels", found=labels.shape, expected=f"({len(_parts(images)[0])},), one for each case")
+        if any(len(part) != len(labels) for part in parts_of(images)):
+            raise ShapeError("labels", found=labels.shape, expected=f"({len(parts_of(images)[0])},), one for each case")
     for start in range(0, len(labels), size):
         cut = operator.itemgetter(slice(start, start + size))
         yield _each(cut, x), cut(labels), None if masks is None else _each(cut, masks)
@@ -167,7 +164,7 @@ def _slices(cases: tuple[Any, ...], size: int) -> Iterator[Batch]:
 def _stacked(group: list[tuple[Any, ...]]) -> Batch:
     """One batch out of single cases of the same shape."""
     x, labels, masks = zip(*group)
-    stack = lambda images: in_form_of(images[0], tuple(map(torch.stack, zip(*map(_parts, images)))))
+    stack = lambda images: in_form_of(images[0], tuple(map(torch.stack, zip(*map(parts_of, images)))))
     return stack(x), torch.stack(labels), None if masks[0] is None else stack(masks)
 
 
@@ -213,7 +210,7 @@ def subset_outputs(model: nn.Module, cases: Cohort, *, absent: str = "zero", dil
     outputs, labels = [], []
     for x, label, masks in tqdm(in_batches(cases, batch_size), disable=not progress, leave=False, delay=2):
         x, masks = on_device_of(model, x), None if masks is None else on_device_of(model, masks)
-        with untouched(model, _parts(x)[0].device):
+        with untouched(model, parts_of(x)[0].device):
             e = Explained.of(model, x, [ClassTarget(0)], batch_size=batch_size, precision=precision)
             outputs.append(_every_subset(e, absent_images(x, absent, masks=masks, dilation=dilation)))
         labels.append(label.cpu().long())
@@ -225,14 +222,14 @@ def subset_outputs(model: nn.Module, cases: Cohort, *, absent: str = "zero", dil
 
 def on_device_of(model: nn.Module, images: Images) -> Images:
     """The images where the weights of the model are."""
-    weight = next(itertools.chain(model.parameters(), model.buffers()), _parts(images)[0])
+    weight = next(itertools.chain(model.parameters(), model.buffers()), parts_of(images)[0])
     return _each(lambda part: part.to(weight.device), images)
 
 
 def _every_subset(e: Explained, absent: Images) -> Tensor:
     """(N, 2^M, classes) float64 on the CPU."""
     _check_count(n := e.layout.n_modalities)
-    fill, columns = e.layout.flatten(_parts(absent)), e.layout.modality(e.x.device) + 1
+    fill, columns = e.layout.flatten(parts_of(absent)), e.layout.modality(e.x.device) + 1
     present = every_coalition(n, e.x.device).present
 
     def ask(rows: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError
 
 # %% auto #0
-__all__ = ['Images', 'require_tensor', 'per_branch', 'require_number', 'is_row', 'as_branches', 'Layout', 'in_form_of']
+__all__ = ['Images', 'require_tensor', 'per_branch', 'require_number', 'is_row', 'as_branches', 'Layout', 'parts_of',
+           'in_form_of']
 
 # %% ../../nbs/library/explanation/inputs.ipynb #125ac304
 Images = Tensor | tuple[Tensor, ...]
@@ -171,6 +172,11 @@ class Layout:
         return torch.arange(self.n_modalities, device=device).repeat_interleave(voxels)
 
 # %% ../../nbs/library/explanation/inputs.ipynb #bf90794a
+def parts_of(x: Images) -> tuple[Tensor, ...]:
+    """The tensors in `x`, unchecked; see `as_branches` for what a user gives."""
+    return (x,) if isinstance(x, Tensor) else tuple(x)
+
+
 def in_form_of(x: Images, branches: tuple[Tensor, ...]) -> Images:
     """`branches` as a single tensor if `x` is one, else as a tuple."""
     return branches[0] if isinstance(x, Tensor) else branches

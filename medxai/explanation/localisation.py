@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError, require_choice
-from .inputs import Images, in_form_of
+from .inputs import Images, in_form_of, parts_of
 from .postprocessing import as_maps
 
 # %% auto #0
@@ -34,7 +34,7 @@ def as_masks(masks: Images, maps: Images) -> tuple[Tensor, ...]:
     >>> as_masks(torch.ones(2, 8, 8), torch.zeros(2, 4, 8, 8))[0].shape
     torch.Size([2, 1, 8, 8])
     """
-    branches = (maps,) if isinstance(maps, Tensor) else tuple(maps)
+    branches = parts_of(maps)
     given = (masks,) * len(branches) if isinstance(masks, Tensor) else tuple(masks)
     if len(given) != len(branches): raise ShapeError("masks", found=f"{len(given)} branches", expected=len(branches))
     return tuple(_as_mask(mask, branch) for mask, branch in zip(given, branches))
@@ -80,7 +80,7 @@ def dilate(masks: Images, size: int | Sequence[int]) -> Images:
     sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if any(not isinstance(side, int) or side < 1 for side in sides):
         raise OptionError("size", found=size, expected="whole numbers, at least 1")
-    branches = tuple(_as_bool(mask) for mask in ((masks,) if isinstance(masks, Tensor) else masks))
+    branches = tuple(_as_bool(mask) for mask in parts_of(masks))
     return in_form_of(masks, tuple(_grown(branch, sides) for branch in branches))
 
 
@@ -176,7 +176,7 @@ def as_importance(importance: ArrayLike | Tensor, maps: Images | None = None) ->
     if phi.ndim not in (1, 2): raise ShapeError("importance", found=phi.shape, expected="(M,) or (N, M)")
     if not phi.isfinite().all(): raise ContentError("importance", found=phi.tolist(), expected="finite numbers")
     if maps is None: return phi
-    branches = (maps,) if isinstance(maps, Tensor) else maps
+    branches = parts_of(maps)
     n, m = len(branches[0]), sum(branch.shape[1] for branch in branches)
     if tuple(phi.shape) not in ((m,), (n, m)): raise ShapeError("importance", found=phi.shape, expected=f"({m},) or ({n}, {m})")
     return phi.to(branches[0].device).expand(n, m)

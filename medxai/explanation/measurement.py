@@ -17,7 +17,7 @@ from ..core.training import digest
 from ..core.units import Unit, read_unit, to_json, write_unit, write_whole
 from .attribution import attribute
 from .importance import subset_outputs
-from .inputs import Images
+from .inputs import Images, parts_of
 from .localisation import dilate, heat_inside, intersection_over_union, modality_heat
 from .postprocessing import postprocess
 from .removal import remove_voxels
@@ -64,8 +64,7 @@ def measure_model(model: nn.Module, x: Images, labels: Tensor, masks: Images | N
         cases = (x, labels) if masks is None else (x, labels, masks)
         outputs, _ = subset_outputs(model, cases, absent=settings.absent, batch_size=batch_size, progress=False)
     else:
-        parts = (x,) if isinstance(x, Tensor) else x
-        with torch.no_grad(): answers = [model(*batch) for batch in zip(*(part.split(batch_size) for part in parts))]
+        with torch.no_grad(): answers = [model(*batch) for batch in zip(*(part.split(batch_size) for part in parts_of(x)))]
         outputs = torch.cat(answers).double().reshape(len(labels), 1, -1).cpu()
         if outputs.shape[2] == 1: outputs = torch.nn.functional.pad(outputs, (1, 0))
     return Unit(arrays={"outputs": outputs.numpy(), "labels": labels.cpu().numpy()})
@@ -94,7 +93,7 @@ def measure_method(model: nn.Module, x: Images, labels: Tensor, masks: Images | 
 
 def _now(x: Images) -> float:
     """Seconds, once the device has done what it was told."""
-    device = x.device if isinstance(x, Tensor) else x[0].device
+    device = parts_of(x)[0].device
     if device.type == "cuda": torch.cuda.synchronize(device)
     return time.perf_counter()
 

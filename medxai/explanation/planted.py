@@ -36,6 +36,19 @@ def contrast_kernel(side: int, dims: int = 2) -> Tensor:
     centre[(slice(margin, side - margin),) * dims] = 1
     return centre / centre.sum() - (1 - centre) / (1 - centre).sum()
 
+# %% ../../nbs/library/explanation/planted.ipynb #ad18454e
+def _window(region: Tensor, side: int, dims: int) -> Tensor:
+    """Equal weights where a detector fits and its centre is in the region, on the grid of the detectors; they sum to 1."""
+    if region.ndim != dims: raise ShapeError("region", found=region.shape, expected=f"{dims} axes")
+    centres = _fitting(region, side).double()
+    if not centres.any(): raise ContentError("region", found="no voxel where a detector fits", expected="at least one")
+    return centres / centres.sum()
+
+
+def _fitting(region: Tensor, side: int) -> Tensor:
+    """The region without the margin in which a detector does not fit."""
+    return region[tuple(slice(side // 2, size - side // 2) for size in region.shape)].bool()
+
 # %% ../../nbs/library/explanation/planted.ipynb #0a8a8504
 class PlantedNetwork(nn.Module):
     """A classifier with two logits, in evaluation mode, that reads what it is told to read.
@@ -111,19 +124,6 @@ def _check(weights: Sequence[float], combine: str, threshold: float | None, dims
     if combine != "sum" and (threshold is None or min(weights) < 0):
         raise OptionError("combine", found=repr(combine), expected="'sum' where weights are negative or detectors are linear",
                           hint="The smallest and the largest are taken of evidence of at least 0.")
-
-
-def _window(region: Tensor, side: int, dims: int) -> Tensor:
-    """Equal weights where a detector fits and its centre is in the region, on the grid of the detectors; they sum to 1."""
-    if region.ndim != dims: raise ShapeError("region", found=region.shape, expected=f"{dims} axes")
-    centres = _fitting(region, side).double()
-    if not centres.any(): raise ContentError("region", found="no voxel where a detector fits", expected="at least one")
-    return centres / centres.sum()
-
-
-def _fitting(region: Tensor, side: int) -> Tensor:
-    """The region without the margin in which a detector does not fit."""
-    return region[tuple(slice(side // 2, size - side // 2) for size in region.shape)].bool()
 
 # %% ../../nbs/library/explanation/planted.ipynb #c7a8a5c6
 def read_voxels(network: PlantedNetwork, space: Sequence[int]) -> Tensor:
