@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.xdist_group("packaging")
-IMPORT_NAMES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "lazy-loader": "lazy_loader", "pillow": "PIL"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "scikit-posthocs": "scikit_posthocs",
+                "lazy-loader": "lazy_loader", "pillow": "PIL"}
 
 
 def run(*command: str | Path, **options) -> str:
