@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from ..core.errors import MissingFileError
+from ..core.errors import CorruptFileError, MissingFileError
 from .cases import CORE, ENHANCING, HEALTHY, NECROSIS, NON_ENHANCING, OEDEMA, Case, CaseFolder
 from .files import reading
 from .volumes import CaseFiles, folder_of
@@ -36,18 +36,30 @@ def read_brats(folder: Path, patients: Iterable[str] | None = None) -> CaseFolde
     ------
     MissingFileError : no cases, or a case without one of the four modalities
     OptionError : a patient who is not there
-    CorruptFileError : an unreadable name_mapping.csv
+    CorruptFileError : an unreadable name_mapping.csv, files of two cases in one folder, or two of one modality
+    ContentError : two cases of one name
     """
-    found: dict[Path, dict[str, Path]] = {}
-    for path in sorted(folder.rglob("*.nii*")):
-        if ending := re.search(r"[_-]([a-z0-9]+)\.nii(\.gz)?$", path.name, re.IGNORECASE):
-            part = ENDINGS.get(ending[1].lower())
-            if part and not path.name.startswith("."): found.setdefault(path.parent, {})[part] = path
+    found = _brats_files(folder)
     if not found:
         raise MissingFileError(str(folder), found="no cases",
                                expected="files like BraTS19_X_1_t1ce.nii.gz or BraTS-GLI-00000-000-t1c.nii.gz")
     grades = {name: grade for path in sorted(folder.rglob("name_mapping*.csv")) for name, grade in _grades(path)}
     return folder_of([_brats_case(path, files, grades) for path, files in found.items()], patients, BRATS_TERMS)
+
+
+def _brats_files(folder: Path) -> dict[Path, dict[str, Path]]:
+    """The files in each folder, by modality or "mask"; only masks may be named after another case."""
+    found: dict[Path, dict[str, Path]] = {}
+    names: dict[Path, str] = {}
+    for path in sorted(folder.rglob("*.nii*")):
+        name = re.search(r"^([^.].*)[_-]([a-z0-9]+)\.nii(\.gz)?$", path.name, re.IGNORECASE)
+        if name is None or (part := ENDINGS.get(name[2].lower())) is None: continue
+        first = found.setdefault(path.parent, {}).setdefault(part, path)
+        if first == path and (part == "mask" or names.setdefault(path.parent, name[1]) == name[1]): continue
+        beside = names[path.parent] if first == path else first.name
+        raise CorruptFileError(str(path), found=f"{path.name} beside {beside}",
+                               expected="a folder for each case, and a file for each modality")
+    return found
 
 
 def _brats_case(folder: Path, files: dict[str, Path], grades: dict[str, str]) -> CaseFiles:
@@ -65,6 +77,7 @@ def _grades(path: Path) -> Iterator[tuple[str, str]]:
     import pandas as pd
     with reading(path):
         table = pd.read_csv(path, dtype=str)
+        if "Grade" not in table and table.columns.str.endswith("_ID").all(): return   # of validation cases
         for column in table.columns.difference(["Grade"]):
             yield from table[[column, "Grade"]].dropna().itertuples(index=False, name=None)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from ..core.errors import ContentError, ShapeError
+from ..core.errors import ContentError, OptionError, ShapeError
 from .cases import Case
 
 # %% auto #0
@@ -43,12 +43,14 @@ def cropped(case: Case, margin: int = 0) -> Case:
     Raises
     ------
     ContentError : nothing to draw a box around
+    OptionError : a margin below 0
 
     >>> images = torch.zeros(1, 8, 8)
     >>> images[0, 2:5, 3] = 1
     >>> cropped(Case(images, ("T1",), "P1"), margin=1).images.shape
     torch.Size([1, 5, 3])
     """
+    if margin < 0: raise OptionError("margin", found=margin, expected="at least 0")
     places = (case.images.any(0) if case.brain is None else case.brain).nonzero()
     if not len(places): raise ContentError(f"images of {case.name}", found="only zeros, or no brain", expected="a scan")
     start = (places.amin(0) - margin).clamp(min=0).tolist()
@@ -71,12 +73,14 @@ def resampled(case: Case, size: Sequence[int]) -> Case:
     Raises
     ------
     ShapeError : `size` does not have one number for each axis
+    OptionError : a number that is not at least 1
 
     >>> resampled(Case(torch.ones(1, 8, 8), ("T1",), "P1"), (4, 16)).images.shape
     torch.Size([1, 4, 16])
     """
     old = np.array(case.images.shape[1:])
     if len(size) != len(old): raise ShapeError("size", found=tuple(size), expected=f"{len(old)} numbers")
+    if min(size) < 1: raise OptionError("size", found=tuple(size), expected="at least 1 voxel along each axis")
     scale = old / np.array(size)
     narrowed = F.interpolate(case.images[None], [min(a, b) for a, b in zip(old.tolist(), size)], mode="area")
     images = F.interpolate(narrowed, tuple(size), mode="bilinear" if len(size) == 2 else "trilinear")[0]

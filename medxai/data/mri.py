@@ -56,7 +56,7 @@ MRI_SETS = {
 
 
 def find_mri(name: str, root: str | Path | None = None) -> Path:
-    """Folder of a set: `root` itself, or below `root`, the folder in `MEDXAI_DATA` or the user's cache.
+    """Folder of a set: below `root` or `root` itself, or below the folder in `MEDXAI_DATA` or the user's cache.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def find_mri(name: str, root: str | Path | None = None) -> Path:
     """
     known = MRI_SETS[require_choice("name", name, tuple(MRI_SETS))]
     below = [folder / known.path for folder in data_folders(root)]
-    for folder in (*([Path(root).expanduser()] if root else []), *below):
+    given = [Path(root).expanduser() / known.path, Path(root).expanduser()] if root else []
+    for folder in (*given, *below):
         if folder.is_dir() and next(folder.glob(known.marker), None): return folder
     raise MissingFileError(f"{name}: {known.path}", found="nowhere", expected=f"a folder of {known.size}",
                            hint=f"Fetch it from {known.url} and put it at {' or '.join(map(str, below))}.")

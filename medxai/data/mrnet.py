@@ -59,7 +59,7 @@ TASKS = ("abnormal", "acl", "meniscus")
 def read_mrnet(folder: Path, patients: Iterable[str] | None = None) -> CaseFolder[Exam]:
     """The examinations of both parts, training and validation, by part and number; read on demand.
 
-    The release names no patients: each examination counts as one.
+    The release names no patients: each examination counts as one, although a few people have two.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def read_mrnet(folder: Path, patients: Iterable[str] | None = None) -> CaseFolde
     Raises
     ------
     MissingFileError : no table of labels, or an examination that lacks a plane
-    CorruptFileError : a damaged table
+    CorruptFileError : a damaged table, or an examination that it names twice
     OptionError : an examination that is not there
     """
     parts = [part for part in ("train", "valid") if (folder / part).is_dir()]
@@ -91,6 +91,8 @@ def _labels(folder: Path, part: str) -> dict[str, dict[str, Any]]:
         if not path.is_file(): raise MissingFileError(str(path), found="nothing", expected="a table of examinations and labels")
         with reading(path):
             table = pd.read_csv(path, header=None, names=["exam", "label"], dtype={"exam": str}, index_col="exam")["label"]
+            if (bad := table.index[table.index.duplicated() | ~table.index.astype(str).str.fullmatch(r"\d+")]).size:
+                raise ValueError(f"the examination {bad[0]}, not numbers, each once")
             if not table.isin([0, 1]).all(): raise ValueError(f"the labels {table.unique().tolist()}, not 0 and 1")
         tables[task] = table.to_dict()
     if all(set(table) == set(tables[TASKS[0]]) for table in tables.values()):

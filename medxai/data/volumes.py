@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 import numpy as np
@@ -38,7 +38,7 @@ def read_volume(path: Path) -> Volume:
     Raises
     ------
     MissingFileError : there is no file
-    CorruptFileError : truncated, or no NIfTI
+    CorruptFileError : truncated, no NIfTI, or voxels that are colours or complex
     """
     import nibabel
     if not path.is_file(): raise MissingFileError(str(path), found="nothing", expected="a NIfTI file")
@@ -46,6 +46,7 @@ def read_volume(path: Path) -> Volume:
         try:
             image = nibabel.load(path, mmap=False)
             if not isinstance(image, nibabel.Nifti1Pair): raise ValueError(f"a {type(image).__name__}, not NIfTI")
+            if (dtype := image.get_data_dtype()).kind not in "uif": raise ValueError(f"voxels of type {dtype}, not real numbers")
             voxels = np.asarray(image.dataobj, dtype=np.float32)
         except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
             raise ValueError(error) from error
@@ -192,8 +193,12 @@ def folder_of(files: Iterable[CaseFiles], patients: Iterable[str] | None = None,
     ------
     MissingFileError : names the first of the files that are missing, and says how many more
     OptionError : a patient who is not there
+    ContentError : two cases of one name
     """
     every = sorted(files, key=lambda one: one.name)
+    for one, other in pairwise(every):
+        if one.name == other.name:
+            raise ContentError("cases", found=f"{one.name} twice", expected="each once", hint="Is there a second copy?")
     people = [one.patient for one in every]
     wanted = set(people) if patients is None else {require_choice("patient", patient, people) for patient in patients}
     kept = {one.name: one for one in every if one.patient in wanted}

@@ -4,6 +4,7 @@
 
 # %% ../../nbs/library/explanation/classifier.ipynb #75fdc944
 from __future__ import annotations
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,8 @@ class BestEpoch(Callback):
     @property
     def best(self) -> int:
         """Number of the best epoch."""
-        return min(range(len(self.epochs)), key=lambda epoch: self.epochs[epoch]["val_loss"])
+        losses = [epoch["val_loss"] for epoch in self.epochs]
+        return min(range(len(losses)), key=lambda epoch: losses[epoch] if math.isfinite(losses[epoch]) else math.inf)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         network: nn.Module = pl_module.network   # type: ignore[assignment]
@@ -191,6 +193,9 @@ def train_classifier(network: nn.Module, x: Images, labels: Tensor, *, validatio
     history = train(step, batches, max_epochs=require_count("max_epochs", max_epochs), run=run, checkpoint=checkpoint,
                     device=target, precision=precision, progress=progress, description="classifier", callbacks=best)
     for watcher in best:
+        if not math.isfinite(watcher.epochs[watcher.best]["val_loss"]):
+            raise ContentError("validation loss", found="NaN or infinity in every epoch", expected="a finite one",
+                               hint="Lower the learning rate, and look for NaN in the images.")
         network.load_state_dict(watcher.weights)
         history = [{**seen, **epoch} for seen, epoch in zip(watcher.epochs, history)]
     network.to(target).eval()

@@ -21,7 +21,7 @@ from ..core.training import digest
 from ..core.units import Unit
 from .comparison import FriedmanTest, by_patient, friedman
 from .curves import PerturbationCurves, case_curves, set_curves
-from .explained import check_model
+from .explained import check_model, require_count
 from medxai.explanation.importance import (
     Cohort, ModalityImportance, importance_of, in_batches, modality_importance_correlation, on_device_of,
     top_modality_agreement)
@@ -29,7 +29,7 @@ from .inputs import Images, as_branches, parts_of
 from .localisation import as_importance, feature_portion, msfi
 from .measurement import Settings, Store, measure_method, measure_model
 from .methods import METHODS, find_method
-from .removal import Removals
+from .removal import Removals, check_fill
 
 # %% auto #0
 __all__ = ['METRICS', 'CohortReport', 'EvaluationReport', 'evaluate']
@@ -145,7 +145,8 @@ def evaluate(model: nn.Module, cases: Cohort, methods: Sequence[str] | None = No
                         options=dict(options or {}))
     chosen = _checked(methods, settings)
     phi = None if importance is None else as_importance(importance)
-    store = Store(folder, {"model": digest(*model.state_dict().values()), "settings": settings.name(),
+    if isinstance(cases, tuple) and isinstance(cases[1], Tensor) and cases[1].ndim: _check_patients(patients, len(cases[1]))
+    store = Store(folder, {"model": repr(model) + digest(*model.state_dict().values()), "settings": settings.name(),
                            "importance": "measured" if phi is None else "given"})
     run = _Run(model, settings, chosen, phi is None, batch_size, store)
     for group in tqdm(in_batches(cases, cases_at_once), disable=not progress, leave=False, desc="groups of cases"):
@@ -155,7 +156,10 @@ def evaluate(model: nn.Module, cases: Cohort, methods: Sequence[str] | None = No
 
 def _checked(methods: Sequence[str] | None, settings: Settings) -> list[str]:
     """The names of the methods, all of them known, with options that they have."""
-    require_choice("value", settings.value, ("accuracy", "auc", "probability"))
+    for name, choices in {"value": ("accuracy", "auc", "probability"), "absent": ("zero", "mean", "lesion"),
+                          "weights": ("positive", "min-max")}.items(): require_choice(name, getattr(settings, name), choices)
+    for name in ("dilation", "n_steps", "n_random"): require_count(name, getattr(settings, name))
+    check_fill(settings.fill)
     chosen = list(METHODS) if methods is None else [methods] if isinstance(methods, str) else list(methods)
     if not chosen: raise OptionError("methods", found="none", expected="at least one")
     if stray := [name for name in settings.options if name not in chosen]:
@@ -181,19 +185,16 @@ class _Run:
         check_model(self.model, branches[0])
         same = digest(*branches, labels, *(() if masks is None else parts_of(masks)))
         told = (self.model, x, labels.to(branches[0].device), masks)
-        self.answers.append(self._obtain(f"{number:05d}-model", same, lambda: measure_model(
-            *told, self.settings, subsets=self.subsets, batch_size=self.batch_size)))
+        self.answers.append(self._obtain(f"{number:05d}-model", same, partial(
+            measure_model, *told, self.settings, subsets=self.subsets, batch_size=self.batch_size)))
         for method in [*self.found]:
-            measure = partial(measure_method, *told, method, self.settings, batch_size=self.batch_size)
+            measure = partial(_or_refuse, measure_method, *told, method, self.settings, batch_size=self.batch_size)
             try: self.found[method].append(self._obtain(f"{number:05d}-{method}", same, measure))
             except _Refused as refused: self._leave_out(method, str(refused))
 
     def _obtain(self, name: str, cases: str, measure: Callable[[], Unit]) -> Unit:
         """A stored measurement, or a fresh one."""
-        if stored := self.store.find(name, cases): return stored
-        try: fresh = measure()
-        except MedxaiError as error: raise _Refused(str(error)) from error
-        return self.store.keep(name, cases, fresh)
+        return self.store.find(name, cases) or self.store.keep(name, cases, measure())
 
     def _leave_out(self, method: str, reason: str) -> None:
         warnings.warn(f"{method} is left out. {reason}", stacklevel=4)
@@ -203,6 +204,12 @@ class _Run:
 
 class _Refused(Exception):
     """A method cannot explain the model, or not these cases."""
+
+
+def _or_refuse(measure: Callable[..., Unit], *told: Any, **options: Any) -> Unit:
+    """The measurement; an error of ours becomes a refusal."""
+    try: return measure(*told, **options)
+    except MedxaiError as error: raise _Refused(str(error)) from error
 
 
 def _joined(units: Sequence[Unit]) -> Unit:
@@ -239,11 +246,18 @@ def _heat_shares(unit: Unit) -> NDArray[np.float64]:
 def _about(outputs: Tensor, labels: Tensor, patients: Sequence[Any] | None) -> pd.DataFrame:
     """A row for each case: what it is, and what the model says."""
     n = len(labels)
-    if patients is not None and len(patients) != n: raise ShapeError("patients", found=len(patients), expected=f"{n}, one a case")
+    _check_patients(patients, n)
     probability, predicted = outputs.softmax(1).max(1)
     return pd.DataFrame({"case": range(n), "patient": range(n) if patients is None else list(patients), "label": labels.numpy(),
                          "predicted": predicted.numpy(), "probability": probability.numpy(),
                          "correct": (predicted == labels).numpy()})
+
+
+def _check_patients(patients: Sequence[Any] | None, n: int) -> None:
+    """Refuse other than a name for each of n cases."""
+    if patients is None: return
+    if len(patients) != n: raise ShapeError("patients", found=len(patients), expected=f"{n}, one a case")
+    if pd.isna(pd.Series(list(patients))).any(): raise ContentError("patients", found="None or NaN", expected="a name for each")
 
 
 def _set_curves(unit: Unit, labels: Tensor, value: str) -> PerturbationCurves:

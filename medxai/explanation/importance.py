@@ -143,6 +143,8 @@ def in_batches(cases: Cohort, size: int) -> Iterator[Batch]:
     [2, 2, 1]
     """
     if size < 1: raise OptionError("batch_size", found=size, expected="at least 1")
+    if isinstance(cases, tuple) and len(cases) in (2, 3) and isinstance(cases[0], Tensor) and not isinstance(cases[1], Tensor):
+        raise DtypeError("labels", found=type(cases[1]).__name__, expected="a tensor of class numbers, (N,)")
     if isinstance(cases, tuple) and len(cases) in (2, 3) and isinstance(cases[1], Tensor) and cases[1].ndim == 1:
         yield from _slices(cases, size)
         return
@@ -164,6 +166,8 @@ def _slices(cases: tuple[Any, ...], size: int) -> Iterator[Batch]:
 def _stacked(group: list[tuple[Any, ...]]) -> Batch:
     """One batch out of single cases of the same shape."""
     x, labels, masks = zip(*group)
+    if any(mask is None for mask in masks) and any(mask is not None for mask in masks):
+        raise ShapeError("cases", found="some with a mask and some without", expected="a mask for each case, or for none")
     stack = lambda images: in_form_of(images[0], tuple(map(torch.stack, zip(*map(parts_of, images)))))
     return stack(x), torch.stack(labels), None if masks[0] is None else stack(masks)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+import numpy as np
 import torch
 from torch import Tensor, nn
 from ..core.errors import CorruptFileError, OptionError
@@ -54,7 +55,7 @@ class Settings:
 
 def _by_content(option: Any) -> str:
     """Text for an option that JSON does not know."""
-    return digest(option) if isinstance(option, Tensor) else repr(option)
+    return digest(torch.as_tensor(option)) if isinstance(option, Tensor | np.ndarray) else repr(option)
 
 # %% ../../nbs/library/explanation/measurement.ipynb #21275e42
 def measure_model(model: nn.Module, x: Images, labels: Tensor, masks: Images | None, settings: Settings, *,

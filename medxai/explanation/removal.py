@@ -21,8 +21,8 @@ from .postprocessing import as_maps
 from .targets import ClassTarget, class_scores
 
 # %% auto #0
-__all__ = ['FILLS', 'Fill', 'removal_ranks', 'low_importance', 'low_fill', 'neighbours_left', 'find_fill', 'voxel_removal',
-           'Removals', 'RemovalOptions', 'remove_voxels']
+__all__ = ['FILLS', 'Fill', 'removal_ranks', 'low_importance', 'low_fill', 'neighbours_left', 'check_fill', 'find_fill',
+           'voxel_removal', 'Removals', 'RemovalOptions', 'remove_voxels']
 
 # %% ../../nbs/library/explanation/removal.ipynb #a0da37bc
 def removal_ranks(heat: Tensor, ties: Tensor) -> Tensor:
@@ -108,6 +108,16 @@ FILLS = ("mean", "low", "neighbours")
 Fill = Callable[[int, Tensor, Callable[[], Tensor]], Tensor]
 
 
+def check_fill(fill: float | str) -> None:
+    """Refuse what is neither a finite number nor one of `FILLS`.
+
+    >>> check_fill("low")
+    """
+    if isinstance(fill, str): require_choice("fill", fill, FILLS)
+    elif not isinstance(fill, (int, float)) or not math.isfinite(fill):
+        raise OptionError("fill", found=fill, expected=f"a finite number, or one of {', '.join(FILLS)}")
+
+
 def find_fill(e: Explained, fill: float | str) -> Fill:
     """What removed voxels become, (B, V) or (1, V), given a case, what is removed (B, V) and a call for what is low (B, V).
 
@@ -119,9 +129,7 @@ def find_fill(e: Explained, fill: float | str) -> Fill:
     >>> find_fill(e, "mean")(0, torch.tensor([[True, False]]), lambda: torch.tensor([[False, True]]))
     tensor([[2., 2.]])
     """
-    if isinstance(fill, str): require_choice("fill", fill, FILLS)
-    elif not isinstance(fill, (int, float)) or not math.isfinite(fill):
-        raise OptionError("fill", found=fill, expected=f"a finite number, or one of {', '.join(FILLS)}")
+    check_fill(fill)
     if fill == "low":
         draws = torch.rand(e.layout.n_voxels, generator=e.generator("low"), dtype=torch.float64).to(e.x.device)
         return lambda case, _, low: _in_tissue(e.x[case], low_fill(e.x[case], low(), e.layout, draws))
@@ -158,7 +166,8 @@ def voxel_removal(e: Explained, heat: Tensor, *, fill: float | str, n_steps: int
     def write(case: int, numbers: Tensor, out: Tensor) -> None:
         maps = seen[(numbers - 1).clamp(min=0) // n_steps]
         steps = torch.where(numbers > 0, (numbers - 1) % n_steps + 1, 0)
-        removed = ranks(case)[maps] * n_steps < steps[:, None] * (heat[case] > 0).sum()
+        gone = -(-(steps * (heat[case] > 0).sum()) // n_steps)   # of 32-bit ranks, a product could overflow
+        removed = ranks(case)[maps] < gone[:, None]
         torch.where(removed, filled(case, removed, lambda: low_importance(heat[case])[maps]), e.x[case], out=out)
 
     def perturb(cases: Tensor, numbers: Tensor, out: Tensor) -> None:

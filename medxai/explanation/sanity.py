@@ -269,7 +269,9 @@ def stability(model: nn.Module, x: Images, target: Target = ClassTarget(), *, me
 
 
 def noisy_copy(x: Images, noise: float, number: int, *, seed: int = 0) -> Images:
-    """`x` with Gaussian noise of a share `noise` of the standard deviation of each modality of each case.
+    """`x` with Gaussian noise of a share `noise` of the standard deviation of each modality of each case; voxels of 0 stay 0.
+
+    So air stays air, and supervoxels, which are cut where the image is not 0, are those of the same head.
 
     >>> noisy_copy(torch.tensor([[[[1.0, 3.0]]], [[[2.0, 2.0]]]]), 0.1, 0)[1]
     tensor([[[2., 2.]]])
@@ -278,7 +280,7 @@ def noisy_copy(x: Images, noise: float, number: int, *, seed: int = 0) -> Images
     layout = Layout.of(branches)
     draws = torch.randn(layout.n_voxels, generator=generator(seed, "noise", number), dtype=torch.float32)
     parts = zip(branches, layout.restore(draws.to(branches[0])))
-    return in_form_of(x, tuple(branch + noise * _spread(branch) * part for branch, part in parts))
+    return in_form_of(x, tuple(branch + noise * _spread(branch) * part * (branch != 0) for branch, part in parts))
 
 
 def _spread(branch: Tensor) -> Tensor:
