@@ -160,7 +160,7 @@ def read_lgg(folder: Path, *, size: int = 128, patients: Iterable[str] | None = 
     size : side in pixels, that of the files or half of it
     patients : only these, such as "TCGA_CS_4941"; by default all that are there
     copies : keep patients with a contrast that is a copy or blank, instead of leaving them out; a warning names them either way
-    progress : show a bar if it takes long
+    progress : show a bar if it takes long, as it does for the whole release
 
     Raises
     ------

@@ -61,7 +61,7 @@ def find_mri(name: str, root: str | Path | None = None) -> Path:
     Raises
     ------
     OptionError : an unknown name
-    MissingFileError : nowhere; says its size, its address and where to put it
+    MissingFileError : it is nowhere; the message says how large it is, where it can be had and where it belongs
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -97,7 +97,8 @@ def load_mri(name: str, root: str | Path | None = None, *, patients: Iterable[st
     name : one of `MRI_SETS`
     root : the set's own folder, or one that holds it
     patients : only these, as a published run records them; by default all
-    options : for "lgg": `size`, in pixels, 128; `copies`, whether to keep patients who lack a contrast; `progress`
+    options : for "lgg": `size`, in pixels, 128; `copies`, whether to keep patients who lack a contrast; `progress`, whether
+        to show a bar, off by default
 
     Returns
     -------

@@ -150,7 +150,7 @@ class Phantom:
     size : voxels along each axis of a field of view of 216 mm
     dimensions : 2 for axial slices through the tumour, 3 for volumes
     alignment : by modality, the probability with which it shows the outline of the label; None where the tumour is not to be
-        seen at all; modalities that are left out keep the paper's value
+        seen at all; modalities that are left out keep that of `ALIGNMENT`
     noise : standard deviation in each channel, on the scale of the images
     bias : standard deviation of the logarithm of the coil's sensitivity
     slices_per_patient : in 2D

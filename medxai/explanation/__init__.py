@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from medxai.explanation import metrics
     from medxai.explanation.attribution import attribute
     from medxai.explanation.browser import browse
-    from medxai.explanation.classifier import train_classifier
-    from medxai.explanation.comparison import by_patient, critical_difference_diagram, nemenyi
+    from medxai.explanation.classifier import predict_logits, train_classifier
+    from medxai.explanation.comparison import (
+        by_patient, critical_difference_diagram, friedman, nemenyi, rank_agreement, summarise)
     from medxai.explanation.curves import plot_curves
     from medxai.explanation.evaluation import EvaluationReport, evaluate
     from medxai.explanation.features import grid, supervoxels
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['METHODS', 'BranchNet', 'ClassTarget', 'EvaluationReport', 'PlantedNetwork', 'SegmentTarget', 'VolumeNet', 'attribute',
-           'browse', 'by_patient', 'critical_difference_diagram', 'evaluate', 'grid', 'metrics', 'nemenyi', 'plot',
-           'plot_curves', 'postprocess', 'save_maps', 'supervoxels', 'train_classifier']
+           'browse', 'by_patient', 'critical_difference_diagram', 'evaluate', 'friedman', 'grid', 'metrics', 'nemenyi',
+           'plot', 'plot_curves', 'postprocess', 'predict_logits', 'rank_agreement', 'save_maps', 'summarise',
+           'supervoxels', 'train_classifier']
 
 # %% ../../nbs/library/explanation/api.ipynb #bd492f5e
 _all_ = ["METHODS", "BranchNet", "ClassTarget", "EvaluationReport", "PlantedNetwork", "SegmentTarget", "VolumeNet", "attribute",
-         "browse", "by_patient", "critical_difference_diagram", "evaluate", "grid", "metrics", "nemenyi", "plot", "plot_curves",
-         "postprocess", "save_maps", "supervoxels", "train_classifier"]
+         "browse", "by_patient", "critical_difference_diagram", "evaluate", "friedman", "grid", "metrics", "nemenyi", "plot",
+         "plot_curves", "postprocess", "predict_logits", "rank_agreement", "save_maps", "summarise", "supervoxels",
+         "train_classifier"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=["metrics"], submod_attrs={
-    "attribution": ["attribute"], "classifier": ["train_classifier"],
-    "comparison": ["by_patient", "critical_difference_diagram", "nemenyi"], "curves": ["plot_curves"],
+    "attribution": ["attribute"], "classifier": ["predict_logits", "train_classifier"],
+    "comparison": ["by_patient", "critical_difference_diagram", "friedman", "nemenyi", "rank_agreement", "summarise"],
+    "curves": ["plot_curves"],
     "evaluation": ["EvaluationReport", "evaluate"], "features": ["grid", "supervoxels"],
     "browser": ["browse"], "heatmaps": ["plot"],
     "methods": ["METHODS"], "networks": ["BranchNet", "VolumeNet"], "planted": ["PlantedNetwork"],

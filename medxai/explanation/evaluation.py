@@ -51,7 +51,7 @@ def _scores(found: Unit, phi: Tensor, explained: Tensor, weights: str) -> dict[s
         mask = torch.stack([torch.zeros_like(marked), marked], -1)[:, None]
         scores |= {"feature_portion": feature_portion(two, mask), "msfi": msfi(two, mask, phi, weights=weights),
                    "iou": kept["iou"]}
-    return {name: scores.get(name, torch.nan) for name in METRICS}
+    return {name: np.asarray(scores.get(name, np.nan)) for name in METRICS}
 
 # %% ../../nbs/library/explanation/evaluation.ipynb #816eb622
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ def evaluate(model: nn.Module, cases: Cohort, methods: Sequence[str] | None = No
     ----------
     model : a classifier in evaluation mode; takes x, or one argument for each branch, and returns logits (N, classes)
     cases : tensors (x, labels) or (x, labels, masks), or an iterable of (x, label) or (x, label, mask) for one case each;
-        masks (*space) or (modality, *space), 0 and 1, mark what an expert would look at
+        masks (*space) or (modality, *space), 0 and 1, mark what an expert would look at, in all cases or in none
     methods : names out of `METHODS`, by default all
     importance : φ of the modalities (M,); None measures it on these cases
     value : what φ and the curves over the set are about, "accuracy" or "auc"; φ alone can also be about "probability"
@@ -121,11 +121,11 @@ def evaluate(model: nn.Module, cases: Cohort, methods: Sequence[str] | None = No
     sigma : width of the smoothing, see `postprocess`
     fill, n_steps, n_random : of perturbation curves, see `remove_voxels`
     options : of methods, by name, such as {"lime": {"n_samples": 100}}
-    patients : to whom each case belongs; by default each to one of their own
+    patients : to whom each case belongs, a list of names or numbers; by default each to one of their own
     seed : of everything that is drawn
     batch_size : perturbed images in one pass; halved, with one warning, when memory runs out
     cases_at_once : cases in memory
-    folder : where measurements are kept; a run that was interrupted goes on from there
+    folder : where measurements are kept; a run that was interrupted goes on from there, if `cases_at_once` is the same
     progress : show a bar
 
     Raises
@@ -248,7 +248,7 @@ def _about(outputs: Tensor, labels: Tensor, patients: Sequence[Any] | None) -> p
     n = len(labels)
     _check_patients(patients, n)
     probability, predicted = outputs.softmax(1).max(1)
-    return pd.DataFrame({"case": range(n), "patient": range(n) if patients is None else list(patients), "label": labels.numpy(),
+    return pd.DataFrame({"case": range(n), "patient": range(n) if patients is None else np.asarray(patients).tolist(), "label": labels.numpy(),
                          "predicted": predicted.numpy(), "probability": probability.numpy(),
                          "correct": (predicted == labels).numpy()})
 

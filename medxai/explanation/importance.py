@@ -338,7 +338,7 @@ def modality_importance_correlation(maps: Images, importance: ArrayLike | Tensor
     Parameters
     ----------
     maps : (N, modality, *space), or a tuple of branches, whose modalities are counted through
-    importance : φ, (M,) for all cases or (N, M)
+    importance : φ, (M,) for all cases or (N, M), such as `measure_importance(...).phi`
 
     Raises
     ------

@@ -192,7 +192,7 @@ def msfi(maps: Images, masks: Images, importance: ArrayLike | Tensor, *, weights
     ----------
     maps : (N, modality, *space), or a tuple of branches, whose modalities are counted through
     masks : see `as_masks`
-    importance : φ, (M,) for all cases or (N, M)
+    importance : φ, (M,) for all cases or (N, M), such as `measure_importance(...).phi`
     weights : "positive", or "min-max" as in the authors' code; see `modality_weights`
     dilation : side of the square by which masks are grown, see `dilate`; 20 in the authors' code
 

@@ -132,7 +132,7 @@ class Store:
         unit, about = read_unit(path)
         if about["cases"] == cases: return unit
         raise OptionError("folder", found=f"{path.name} of other cases", expected="the same cases in the same order",
-                          hint="Choose another folder, or delete it to start afresh.")
+                          hint="Choose another folder, or delete it to start afresh; cases_at_once has to stay the same, too.")
 
     def keep(self, name: str, cases: str, unit: Unit) -> Unit:
         """`unit`, once it is on disk."""

@@ -229,7 +229,9 @@ def save_maps(maps: Tensor, path: str | Path, affine: ArrayLike) -> None:
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
         raise OptionError("path", found=path.name, expected="a name that ends in .nii or .nii.gz")
-    if maps.ndim not in (3, 4): raise ShapeError("maps", found=maps.shape, expected="(D, H, W) or (modality, D, H, W)")
+    if maps.ndim not in (3, 4):
+        raise ShapeError("maps", found=maps.shape, expected="(D, H, W) or (modality, D, H, W)",
+                         hint="Save one case at a time, maps[0].")
     array = as_maps(maps.detach()[(None,) * (5 - maps.ndim)])[0].cpu().float()[0]
     volume = array[0] if maps.ndim == 3 else array.movedim(0, -1)
     content = nibabel.Nifti1Image(volume.numpy(), _checked_affine(affine)).to_bytes()
