@@ -248,9 +248,9 @@ def _about(outputs: Tensor, labels: Tensor, patients: Sequence[Any] | None) -> p
     n = len(labels)
     _check_patients(patients, n)
     probability, predicted = outputs.softmax(1).max(1)
-    return pd.DataFrame({"case": range(n), "patient": range(n) if patients is None else np.asarray(patients).tolist(), "label": labels.numpy(),
-                         "predicted": predicted.numpy(), "probability": probability.numpy(),
-                         "correct": (predicted == labels).numpy()})
+    whose = range(n) if patients is None else np.asarray(patients).tolist()
+    found = {"label": labels, "predicted": predicted, "probability": probability, "correct": predicted == labels}
+    return pd.DataFrame({"case": range(n), "patient": whose} | {name: tensor.numpy() for name, tensor in found.items()})
 
 
 def _check_patients(patients: Sequence[Any] | None, n: int) -> None:
