@@ -186,7 +186,7 @@ def plot_curves(found: Mapping[str, PerturbationCurves], *, value: str = "accura
     ShapeError : curves of single cases
 
     >>> curves = PerturbationCurves(torch.tensor([1.0, 0.2, 0.0]), torch.tensor([[1.0, 0.8, 0.5], [1.0, 0.7, 0.6]]))
-    >>> plot_curves({"lime": curves}).axes[0].get_title()
+    >>> plot_curves({"lime": curves}).axes[0].get_title(loc="left")
     'lime  +0.41'
     """
     import matplotlib.pyplot as plt
@@ -202,7 +202,7 @@ def plot_curves(found: Mapping[str, PerturbationCurves], *, value: str = "accura
     for i, (ax, (name, of)) in enumerate(zip(axes.flat, found.items())):
         title = f"{name}  {of.delta_aupc:+.2f}".replace("-", "−")
         curves(of.fractions, {"map": of.curve, "random maps": of.random_curves}, x_label="", ax=ax)
-        ax.set_title(title, fontsize=8)
+        ax.set_title(title, fontsize=8, loc="left")
         if i: ax.get_legend().remove()
     figure.supxlabel("share of the positive voxels removed", fontsize=9)
     figure.supylabel(value, fontsize=9)
