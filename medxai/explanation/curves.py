@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
-from ..core.errors import ContentError, DtypeError, OptionError, ShapeError, require_choice
+from ..core.errors import DtypeError, OptionError, ShapeError, require_choice
+from .importance import area_under_curve, require_classes
 from .inputs import Images
 from .removal import RemovalOptions, Removals, remove_voxels
 
@@ -70,8 +70,8 @@ def set_curves(removals: Removals, labels: Tensor, value: str = "accuracy") -> P
 
     Raises
     ------
-    ShapeError, DtypeError, ContentError : labels that do not fit; a single class, or more than two, under "auc"
-    OptionError : an unknown value
+    ShapeError, DtypeError, ContentError : labels that do not fit, or a single class under "auc"
+    OptionError : an unknown value, or more than two classes under "auc"
 
     Source: Jin et al. 2023.
 
@@ -82,8 +82,9 @@ def set_curves(removals: Removals, labels: Tensor, value: str = "accuracy") -> P
     require_choice("value", value, ("accuracy", "auc"))
     scores = removals.scores
     _check_labels("labels", labels, scores)
-    truth = labels.cpu()[:, None, None]
-    values = _auc(scores, truth) if value == "auc" else (scores.argmax(-1) == truth).double().mean(0)
+    truth = labels.cpu()
+    right = scores.argmax(-1) == truth[:, None, None]
+    values = area_under_curve(scores, truth) if value == "auc" else right.double().mean(0)
     return PerturbationCurves(values[0], values[1:], int((removals.n_positive == 0).sum()))
 
 
@@ -92,17 +93,7 @@ def _check_labels(name: str, labels: Tensor, scores: Tensor) -> None:
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise DtypeError(name, found=getattr(labels, "dtype", type(labels).__name__), expected="a tensor of integers")
     if labels.shape != scores.shape[:1]: raise ShapeError(name, found=labels.shape, expected=f"({len(scores)},)")
-    if len(bad := labels[(labels < 0) | (labels >= scores.shape[-1])]):
-        raise ContentError(name, found=int(bad[0]), expected=f"from 0 to {scores.shape[-1] - 1}")
-
-
-def _auc(scores: Tensor, truth: Tensor) -> Tensor:
-    """Area under the ROC curve of the N cases for each map and step, from the ranks of their scores."""
-    if scores.shape[-1] != 2: raise ContentError("model output", found=f"{scores.shape[-1]} classes", expected="2 for 'auc'")
-    n, n_positive = len(truth), int(truth.sum())
-    if not 0 < n_positive < n: raise ContentError("labels", found="a single class", expected="two classes for 'auc'")
-    ranks = torch.as_tensor(rankdata(scores[..., 1] - scores[..., 0], axis=0))
-    return ((ranks * truth).sum(0) - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive))
+    require_classes(labels, scores.shape[-1], name)
 
 
 def delta_aupc(model: nn.Module, x: Images, labels: Tensor, maps: Images, *, value: str = "accuracy",

@@ -22,9 +22,8 @@ from ..core.units import Unit
 from .comparison import FriedmanTest, by_patient, friedman
 from .curves import PerturbationCurves, case_curves, set_curves
 from .explained import check_model, require_count
-from medxai.explanation.importance import (
-    Cohort, ModalityImportance, importance_of, in_batches, modality_importance_correlation, on_device_of,
-    top_modality_agreement)
+from .importance import Cohort, ModalityImportance, are_stacked, importance_of, in_batches
+from .importance import modality_importance_correlation, on_device_of, require_classes, top_modality_agreement
 from .inputs import Images, as_branches, parts_of
 from .localisation import as_importance, feature_portion, msfi
 from .measurement import Settings, Store, measure_method, measure_model
@@ -145,13 +144,20 @@ def evaluate(model: nn.Module, cases: Cohort, methods: Sequence[str] | None = No
                         options=dict(options or {}))
     chosen = _checked(methods, settings)
     phi = None if importance is None else as_importance(importance)
-    if isinstance(cases, tuple) and isinstance(cases[1], Tensor) and cases[1].ndim: _check_patients(patients, len(cases[1]))
+    if are_stacked(cases): _check_labels(tuple(cases)[1], patients, value)
     store = Store(folder, {"model": repr(model) + digest(*model.state_dict().values()), "settings": settings.name(),
                            "importance": "measured" if phi is None else "given"})
     run = _Run(model, settings, chosen, phi is None, batch_size, store)
     for group in tqdm(in_batches(cases, cases_at_once), disable=not progress, leave=False, desc="groups of cases"):
         run.add(*group)
     return _report(run, phi, patients)
+
+
+def _check_labels(labels: Tensor, patients: Sequence[Any] | None, value: str) -> None:
+    """Refuse at the start what would be refused at the end."""
+    _check_patients(patients, len(labels))
+    if value == "auc" and len(labels) and len(labels.unique()) == 1:
+        raise ContentError("labels", found=f"only class {int(labels[0])}", expected="both, for 'auc'")
 
 
 def _checked(methods: Sequence[str] | None, settings: Settings) -> list[str]:
@@ -187,6 +193,7 @@ class _Run:
         told = (self.model, x, labels.to(branches[0].device), masks)
         self.answers.append(self._obtain(f"{number:05d}-model", same, partial(
             measure_model, *told, self.settings, subsets=self.subsets, batch_size=self.batch_size)))
+        require_classes(labels, self.answers[-1].arrays["outputs"].shape[-1])
         for method in [*self.found]:
             measure = partial(_or_refuse, measure_method, *told, method, self.settings, batch_size=self.batch_size)
             try: self.found[method].append(self._obtain(f"{number:05d}-{method}", same, measure))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 import torch
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -25,8 +25,8 @@ from .targets import ClassTarget
 
 # %% auto #0
 __all__ = ['MAX_MODALITIES', 'Cohort', 'Batch', 'TIED', 'modality_shapley', 'shapley_values', 'absent_images', 'in_batches',
-           'subset_outputs', 'on_device_of', 'ModalityImportance', 'importance_of', 'measure_importance',
-           'modality_importance_correlation', 'top_modality_agreement']
+           'are_stacked', 'subset_outputs', 'on_device_of', 'ModalityImportance', 'importance_of', 'require_classes',
+           'area_under_curve', 'measure_importance', 'modality_importance_correlation', 'top_modality_agreement']
 
 # %% ../../nbs/library/explanation/importance.ipynb #556e6906
 MAX_MODALITIES = 12
@@ -143,13 +143,19 @@ def in_batches(cases: Cohort, size: int) -> Iterator[Batch]:
     [2, 2, 1]
     """
     if size < 1: raise OptionError("batch_size", found=size, expected="at least 1")
-    if isinstance(cases, tuple) and len(cases) in (2, 3) and isinstance(cases[0], Tensor) and not isinstance(cases[1], Tensor):
-        raise DtypeError("labels", found=type(cases[1]).__name__, expected="a tensor of class numbers, (N,)")
-    if isinstance(cases, tuple) and len(cases) in (2, 3) and isinstance(cases[1], Tensor) and cases[1].ndim == 1:
-        yield from _slices(cases, size)
+    if are_stacked(cases):
+        yield from _slices(tuple(cases), size)
         return
     for _, alike in itertools.groupby(map(_checked, cases), key=lambda case: [part.shape for part in parts_of(case[0])]):
         while group := list(itertools.islice(alike, size)): yield _stacked(group)
+
+
+def are_stacked(cases: Cohort) -> bool:
+    """Whether `cases` are tensors of all cases, rather than single cases one after the other."""
+    if not isinstance(cases, tuple) or len(cases) not in (2, 3): return False
+    if isinstance(cases[0], Tensor) and not isinstance(cases[1], Tensor):
+        raise DtypeError("labels", found=type(cases[1]).__name__, expected="a tensor of class numbers, (N,)")
+    return isinstance(cases[1], Tensor) and cases[1].ndim == 1
 
 
 def _slices(cases: tuple[Any, ...], size: int) -> Iterator[Batch]:
@@ -260,6 +266,8 @@ class ModalityImportance:
     values: Tensor
     cases: Tensor | None = None
 
+    def __repr__(self) -> str: return f"ModalityImportance(phi={[round(share, 4) for share in self.phi.tolist()]})"
+
 
 def importance_of(outputs: Tensor, labels: Tensor, value: str = "accuracy") -> ModalityImportance:
     """Importance of modalities from raw outputs (N, 2^M, classes) and labels (N,).
@@ -278,10 +286,9 @@ def importance_of(outputs: Tensor, labels: Tensor, value: str = "accuracy") -> M
     tensor([1.], dtype=torch.float64)
     """
     require_choice("value", value, ("accuracy", "auc", "probability"))
-    if len(bad := labels[(labels < 0) | (labels >= outputs.shape[-1])]):
-        raise ContentError("labels", found=int(bad[0]), expected=f"from 0 to {outputs.shape[-1] - 1}")
+    require_classes(labels, outputs.shape[-1])
     if value == "auc":
-        values = _auc(outputs, labels)
+        values = area_under_curve(outputs, labels)
         return ModalityImportance(shapley_values(values), values)
     right = labels[:, None].expand(outputs.shape[:2])
     of_cases = (outputs.argmax(-1) == right if value == "accuracy" else outputs.softmax(-1).gather(-1, right[..., None])[..., 0])
@@ -289,13 +296,23 @@ def importance_of(outputs: Tensor, labels: Tensor, value: str = "accuracy") -> M
     return ModalityImportance(shapley_values(values), values, cases)
 
 
-def _auc(outputs: Tensor, labels: Tensor) -> Tensor:
-    """(2^M,) areas under the curve."""
+def require_classes(labels: Tensor, n_classes: int, name: str = "labels") -> None:
+    """Refuse labels that are not classes of the model."""
+    if len(bad := labels[(labels < 0) | (labels >= n_classes)]):
+        raise ContentError(name, found=int(bad[0]), expected=f"from 0 to {n_classes - 1}")
+
+
+def area_under_curve(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Area under the ROC curve of N cases for everything between, (...), from outputs (N, ..., 2) and labels (N,).
+
+    >>> area_under_curve(torch.tensor([[[0.0, 1.0]], [[0.0, 2.0]]]), torch.tensor([0, 1]))
+    tensor([1.], dtype=torch.float64)
+    """
     if outputs.shape[-1] != 2: raise OptionError("value", found=f"'auc' with {outputs.shape[-1]} classes", expected="two classes")
-    if len(classes := labels.unique()) < 2:
-        raise ContentError("labels", found=f"only class {int(classes[0])}", expected="both classes, for 'auc'")
-    margins = (outputs[..., 1] - outputs[..., 0]).cpu().numpy()
-    return torch.tensor([roc_auc_score(labels.cpu().numpy(), margin) for margin in margins.T], dtype=torch.float64)
+    n, n_positive = len(labels), int(labels.sum())
+    if not 0 < n_positive < n: raise ContentError("labels", found=f"only class {int(labels[0])}", expected="both, for 'auc'")
+    ranks = torch.as_tensor(rankdata((outputs[..., 1] - outputs[..., 0]).cpu(), axis=0))
+    return (ranks[labels.cpu() == 1].sum(0) - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive))
 
 # %% ../../nbs/library/explanation/importance.ipynb #d6e45753
 def measure_importance(model: nn.Module, cases: Cohort, *, value: str = "accuracy", absent: str = "zero", dilation: int = 10,

@@ -49,7 +49,7 @@ class VolumeNet(nn.Module):
 
     Raises
     ------
-    ShapeError : a volume that the blocks halve to nothing
+    ShapeError : a volume that the blocks halve to nothing, or another than `size`
 
     Source: Jin et al. 2023, code, with the defaults.
 
@@ -65,12 +65,15 @@ class VolumeNet(nn.Module):
             raise ShapeError("size", found=size, expected=f"at least {2 ** len(widths)} voxels along each axis",
                              hint=f"Each of the {len(widths)} blocks halves the volume.")
         with _weights_from(seed):
+            self.shape = (n_modalities, *size)
             pairs = zip([n_modalities, *widths], widths)
             self.blocks = nn.Sequential(*[_block(*pair, 2 if i else 1, 3) for i, pair in enumerate(pairs)])
             flat = widths[-1] * left[0] * left[1] * left[2]
             self.head = nn.Sequential(nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, n_classes))
 
     def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != self.shape:
+            raise ShapeError("x", found=x.shape, expected=f"(N, {', '.join(map(str, self.shape))})")
         return self.head(self.blocks(x))
 
 # %% ../../nbs/library/explanation/networks.ipynb #6e8b3196
