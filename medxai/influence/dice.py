@@ -10,44 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from ..core.errors import ContentError, DtypeError, OptionError, ShapeError
+from ..core.errors import ContentError, ShapeError
 from ..core.statistics import Interval, bootstrap_interval
+from .residuals import as_labels, resolve_classes
 
 # %% auto #0
-__all__ = ['check_masks', 'probabilities_of', 'dice_sums', 'dice_of', 'batch_dice', 'soft_dice', 'soft_dice_by_patient',
-           'dice_intervals']
-
-# %% ../../nbs/library/influence/dice.ipynb #fc5babb6
-def check_masks(masks: Tensor, like: Tensor, classes: Sequence[int] | None = None) -> tuple[int, ...]:
-    """The classes to use, if `masks` (N, *space) are class numbers that fit probabilities or logits (N, K, *space).
-
-    Parameters
-    ----------
-    masks, like : both as said; K = 1 stands for two classes
-    classes : some of the K; None for all but the background
-
-    Raises
-    ------
-    ShapeError, DtypeError : another shape, or not integer
-    ContentError : class numbers outside 0 … K - 1
-    OptionError : `classes` that are not some of them
-
-    >>> check_masks(torch.zeros(2, 8, 8, dtype=torch.int64), torch.zeros(2, 4, 8, 8))
-    (1, 2, 3)
-    """
-    n, n_classes, *space = like.shape
-    if tuple(masks.shape) != (n, *space) or not masks.numel():
-        raise ShapeError("masks", found=masks.shape, expected=f"{(n, *space)}, as the images, none of them 0")
-    if masks.is_floating_point() or masks.is_complex() or masks.dtype == torch.bool:
-        raise DtypeError("masks", found=masks.dtype, expected="integer class numbers")
-    n_classes = max(n_classes, 2)
-    low, high = (int(bound) for bound in masks.aminmax())
-    if low < 0 or high >= n_classes:
-        raise ContentError("masks", found=f"class numbers from {low} to {high}", expected=f"0 to {n_classes - 1}")
-    chosen = tuple(range(1, n_classes)) if classes is None else tuple(classes)
-    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(n_classes)):
-        raise OptionError("classes", found=chosen, expected=f"some of 0 to {n_classes - 1}, each once")
-    return chosen
+__all__ = ['probabilities_of', 'dice_sums', 'dice_of', 'batch_dice', 'soft_dice', 'soft_dice_by_patient', 'dice_intervals']
 
 # %% ../../nbs/library/influence/dice.ipynb #4e3305c8
 def probabilities_of(logits: Tensor) -> Tensor:
@@ -111,15 +79,14 @@ def soft_dice(probabilities: Tensor, masks: Tensor, *, classes: Sequence[int] | 
 
     Raises
     ------
-    ShapeError, DtypeError, ContentError, OptionError : see `check_masks`
+    ShapeError, DtypeError, ContentError, OptionError : see `as_labels` and `resolve_classes`
 
     Source: Torda et al. 2025, code.
 
     >>> soft_dice(torch.tensor([[[0.5, 0.0], [0.5, 1.0], [0.0, 0.0]]]), torch.tensor([[0, 1]]))
     tensor([[0.8889,    nan]])
     """
-    chosen = check_masks(masks, probabilities, classes)
-    return _defined(dice_sums(probabilities, masks, chosen))
+    return _defined(_sums(probabilities, masks, classes))
 
 
 def soft_dice_by_patient(probabilities: Tensor, masks: Tensor, patients: Sequence[Hashable], *,
@@ -133,20 +100,24 @@ def soft_dice_by_patient(probabilities: Tensor, masks: Tensor, patients: Sequenc
 
     Raises
     ------
-    ShapeError, DtypeError, ContentError, OptionError : see `check_masks`; not one patient for each image
+    ShapeError, DtypeError, ContentError, OptionError : see `as_labels` and `resolve_classes`; not one patient for each image
 
     >>> masks = torch.tensor([[0, 1], [1, 1], [0, 0]])
     >>> soft_dice_by_patient(torch.stack([masks == 0, masks == 1], 1).float(), masks, ["a", "a", "b"])
     (['a', 'b'], tensor([[1.],
             [nan]]))
     """
-    chosen = check_masks(masks, probabilities, classes)
+    sums = _sums(probabilities, masks, classes)
     if len(patients) != len(masks):
         raise ShapeError("patients", found=len(patients), expected=f"one for each image, {len(masks)}")
     place = {patient: row for row, patient in enumerate(dict.fromkeys(patients))}
-    rows = torch.tensor([place[patient] for patient in patients], device=masks.device)
-    sums = dice_sums(probabilities, masks, chosen)
+    rows = torch.tensor([place[patient] for patient in patients], device=sums.device)
     return list(place), _defined(sums.new_zeros(len(place), *sums.shape[1:]).index_add_(0, rows, sums))
+
+
+def _sums(probabilities: Tensor, masks: Tensor, classes: Sequence[int] | None) -> Tensor:
+    """The sums of checked masks."""
+    return dice_sums(probabilities, as_labels(masks, probabilities), resolve_classes(classes, probabilities.shape[1]))
 
 
 def _defined(sums: Tensor) -> Tensor:

@@ -5,8 +5,7 @@
 # %% ../../nbs/library/influence/segmenter.ipynb #208ec216
 from __future__ import annotations
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from ..core.device import channels_last, choose_device, generator, map_batches
 from ..core.errors import ContentError, DtypeError, MissingFileError, OptionError, ShapeError, require_choice
 from ..core.training import Batches, digest, train
 from ..core.weights import save_weights
-from .dice import batch_dice, check_masks, dice_of, dice_sums, probabilities_of
+from .dice import batch_dice, dice_of, dice_sums, probabilities_of
+from .head import evaluating
+from .residuals import as_labels, resolve_classes
 
 ensure_torchvision()
 import lightning as L
@@ -61,23 +62,13 @@ def _picked(n: int, size: int, zoom: float, flips: bool, draw: torch.Generator) 
     return torch.where(torch.rand(n, 1, generator=draw) < 0.5, picked.flip(1), picked)
 
 # %% ../../nbs/library/influence/segmenter.ipynb #d309dd2c
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every module then has its own mode again."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try: yield
-    finally:
-        for module, mode in modes: module.training = mode
-
-
 def _batched(function: Callable[..., Tensor], network: nn.Module, *tensors: Tensor, batch_size: int,
              device: str | torch.device | None, progress: bool) -> Tensor:
     """`function` of the rows of tensors, on the device, with the network in evaluation mode."""
     target = choose_device(device)
     network.to(target)
     ask = lambda rows: function(*[tensor[rows.to(tensor.device)].to(target) for tensor in tensors])
-    with _evaluating(network):
+    with evaluating(network):
         return map_batches(ask, torch.arange(len(tensors[0])), batch_size=batch_size, device=target, progress=progress)
 
 
@@ -252,10 +243,11 @@ def _check(network: nn.Module, images: Tensor, masks: Tensor, classes: Sequence[
         raise ShapeError(name, found=images.shape, expected="(N, M, *space), none of them 0")
     if bad := int((~images.isfinite()).sum()):
         raise ContentError(name, found=f"{bad} voxels that are NaN or infinite", expected="finite values")
-    with _evaluating(network), torch.no_grad(): logits = network.to(device)(images[:1].to(device))
+    with evaluating(network), torch.no_grad(): logits = network.to(device)(images[:1].to(device))
     if logits.ndim != images.ndim or logits.shape[2:] != images.shape[2:]:
         raise ShapeError("logits", found=logits.shape, expected=f"(1, K, {', '.join(map(str, images.shape[2:]))})")
-    return check_masks(masks, logits.expand(len(images), *logits.shape[1:]), classes)
+    as_labels(masks, logits.expand(len(images), *logits.shape[1:]))
+    return resolve_classes(classes, logits.shape[1])
 
 
 def _check_options(settings: dict[str, Any], n_axes: int, max_epochs: int, keep: Sequence[int],
