@@ -4,8 +4,7 @@
 
 # %% ../../nbs/library/influence/latent.ipynb #0359b120
 from __future__ import annotations
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from ..core.device import map_batches
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError, require_choice
+from .head import evaluating
 
 # %% auto #0
 __all__ = ['TRENDS', 'at_layer', 'activations', 'region_maxima', 'latent_features', 'kernel_similarity', 'region_maps',
@@ -40,20 +40,9 @@ def at_layer(model: nn.Module, images: Tensor, head: str) -> tuple[Tensor, Tenso
     seen: list[tuple[Tensor, Tensor]] = []
     def see(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None: seen.append((inputs[0], output))
     require_choice("head", head, [name for name, layer in model.named_modules() if not any(layer.children())])
-    with _evaluating(model), model.get_submodule(head).register_forward_hook(see): outputs = model(images)
+    with evaluating(model), torch.no_grad(), model.get_submodule(head).register_forward_hook(see): outputs = model(images)
     if len(seen) == 1: return *seen[0], outputs
     raise OptionError("head", found=f"{head!r}, which runs {len(seen)} times", expected="a layer that runs once")
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """A context in which the model evaluates, without gradients; each module is afterwards in its mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.no_grad(): yield
-    finally:
-        for module, mode in modes: module.training = mode
 
 # %% ../../nbs/library/influence/latent.ipynb #ea049254
 def activations(model: nn.Module, images: Tensor, head: str, *, keep: Callable[[Tensor, Tensor], Tensor] | None = None,
