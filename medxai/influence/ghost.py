@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from ..core.errors import ShapeError, require_choice
-from .layers import Layer, _padded, _windows
+from .layers import Layer, with_border, kernel_windows
 from .runs import LayerRuns, Run, Shapes, gradients_of, shapes_of
 
 # %% auto #0
@@ -33,7 +33,7 @@ def factors(layer: Any, activation: Tensor, residual: Tensor) -> tuple[Tensor, T
         return activation.reshape(n, 1, -1, layer.in_features).mT, residual.reshape(n, n_classes, 1, -1, n_out).mT
     n_axes, transposed = layer.weight.ndim - 2, layer.transposed
     still, moving = (activation, residual) if transposed else (residual, activation)
-    windows = [window.flatten(-n_axes) for window in _windows(_padded(layer, moving), layer, still.shape[-n_axes:])]
+    windows = [window.flatten(-n_axes) for window in kernel_windows(with_border(layer, moving), layer, still.shape[-n_axes:])]
     met, still = torch.stack(windows, -2).flatten(-3, -2), still.flatten(-n_axes)
     a, r = (still, met) if transposed else (met, still)
     return a.unflatten(1, (layer.groups, -1)), r.unflatten(2, (layer.groups, -1))

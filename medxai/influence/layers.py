@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from ..core.errors import DtypeError, ShapeError
 
 # %% auto #0
-__all__ = ['Layer', 'require_layer', 'weight_gradients']
+__all__ = ['Layer', 'require_layer', 'kernel_windows', 'with_border', 'weight_gradients']
 
 # %% ../../nbs/library/influence/layers.ipynb #e738bfcc
 Layer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear
@@ -42,7 +42,7 @@ def require_layer(name: str, layer: nn.Module) -> Layer:
     return layer   # type: ignore[return-value]
 
 # %% ../../nbs/library/influence/layers.ipynb #23297aa4
-def _windows(padded: Tensor, layer: Any, size: Sequence[int]) -> Iterator[Tensor]:
+def kernel_windows(padded: Tensor, layer: Any, size: Sequence[int]) -> Iterator[Tensor]:
     """For each offset of the kernel the voxels (..., *size) that its weight meets."""
     for offset in itertools.product(*map(range, layer.kernel_size)):
         starts = [o * d for o, d in zip(offset, layer.dilation)]
@@ -57,7 +57,7 @@ def _borders(layer: Any) -> list[tuple[int, int]]:
     return [(0, 0)] * len(totals) if layer.padding == "valid" else [(p, p) for p in layer.padding]
 
 
-def _padded(layer: Any, x: Tensor) -> Tensor:
+def with_border(layer: Any, x: Tensor) -> Tensor:
     """`x` with these borders, filled as the layer fills them."""
     around = [n for border in reversed(_borders(layer)) for n in border]
     return F.pad(x, around, mode=layer.padding_mode.replace("zeros", "constant")) if any(around) else x
@@ -121,11 +121,11 @@ def weight_gradients(layer: nn.Module, activation: Tensor, residual: Tensor, *, 
 def _kernel_gradients(layer: Any, activation: Tensor, residual: Tensor) -> Tensor:
     """(N, C, weights) of a convolution, by groups g of its channels."""
     size = activation.shape[2:] if layer.transposed else residual.shape[3:]
-    if layer.transposed: residual = _padded(layer, residual)
-    else: activation = _padded(layer, activation)
+    if layer.transposed: residual = with_border(layer, residual)
+    else: activation = with_border(layer, activation)
     activation, residual = activation.unflatten(1, (layer.groups, -1)), residual.unflatten(2, (layer.groups, -1))
     moving, still = (residual, activation) if layer.transposed else (activation, residual)
     order = "ncgkp,ngfp->ncgfk" if layer.transposed else "ngfp,ncgkp->ncgkf"
     still = still.flatten(-len(size))
-    parts = [torch.einsum(order, window.flatten(-len(size)), still) for window in _windows(moving, layer, size)]
+    parts = [torch.einsum(order, window.flatten(-len(size)), still) for window in kernel_windows(moving, layer, size)]
     return torch.stack(parts, -1).flatten(2)
