@@ -108,7 +108,8 @@ def _meet_kernels(layer: Any, moving: Tensor, columns: Tensor, run: Run) -> Tens
     """(N, 1 or C, k_c, groups, P), the projection of what the kernel meets."""
     n_axes = layer.weight.ndim - 2
     kernels = columns.unflatten(1, layer.weight.shape[1:]).repeat(layer.groups, *[1] * (n_axes + 1))
-    padded, size = with_border(layer, moving.flatten(0, 1)), run.activation.shape[2:] if layer.transposed else run.residual.shape[3:]
+    padded = with_border(layer, moving.flatten(0, 1))
+    size = run.activation.shape[2:] if layer.transposed else run.residual.shape[3:]
     found = _CONVOLUTIONS[n_axes](padded, kernels, None, layer.stride, 0, layer.dilation, layer.groups)
     for axis, n in enumerate(size, start=2): found = found.narrow(axis, 0, n)   # what output_padding added meets nothing
     return found.unflatten(0, moving.shape[:2]).unflatten(2, (layer.groups, -1)).flatten(4).movedim(2, 3)
