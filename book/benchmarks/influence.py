@@ -110,8 +110,10 @@ def side_by_side(name: str, layers: list[str], options: dict[str, Any]) -> dict[
     median = lambda of: round(statistics.median(of), 3)
     return {"layers": name, "images": [24, 8], "shape": list(x.shape[1:]), "width": WIDTH,
             "seconds_all_pairs": median(a for a, _, _ in times),
-            "captum_seconds_image_score": median(b for _, b, _ in times), "captum_seconds_all_pairs": median(c for _, _, c in times),
-            "times_as_fast_image_score": median(b / a for a, b, _ in times), "times_as_fast_all_pairs": median(c / a for a, _, c in times),
+            "captum_seconds_image_score": median(b for _, b, _ in times),
+            "captum_seconds_all_pairs": median(c for _, _, c in times),
+            "times_as_fast_image_score": median(b / a for a, b, _ in times),
+            "times_as_fast_all_pairs": median(c / a for a, _, c in times),
             "largest_relative_difference": float(f"{(scores - theirs).abs().max() / theirs.abs().max():.1e}")}
 
 
