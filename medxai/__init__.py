@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from medxai.explanation.attribution import attribute
     from medxai.explanation.evaluation import evaluate
     from medxai.explanation.targets import ClassTarget, SegmentTarget
+    from medxai.influence.tracin import SegmentationTracIn
 
 # %% auto #0
-__all__ = ['ClassTarget', 'ContrastiveAutoencoder', 'Phantom', 'SegmentTarget', 'attribute', 'evaluate', 'load_images',
-           'load_mri']
+__all__ = ['ClassTarget', 'ContrastiveAutoencoder', 'Phantom', 'SegmentTarget', 'SegmentationTracIn', 'attribute', 'evaluate',
+           'load_images', 'load_mri']
 
 # %% ../nbs/library/api.ipynb #ffd93092
 __version__ = "0.1.0"
-_all_ = ["ClassTarget", "ContrastiveAutoencoder", "Phantom", "SegmentTarget", "attribute", "evaluate", "load_images", "load_mri"]
+_all_ = ["ClassTarget", "ContrastiveAutoencoder", "Phantom", "SegmentTarget", "SegmentationTracIn", "attribute", "evaluate",
+         "load_images", "load_mri"]
 __getattr__, __dir__, _ = lazy_loader.attach(
-    __name__, submodules=["clustering", "core", "data", "explanation"],
+    __name__, submodules=["clustering", "core", "data", "explanation", "influence"],
     submod_attrs={"clustering.autoencoder": ["ContrastiveAutoencoder"], "data.images": ["load_images"],
                   "data.mri": ["load_mri"], "data.phantom": ["Phantom"], "explanation.attribution": ["attribute"],
-                  "explanation.evaluation": ["evaluate"], "explanation.targets": ["ClassTarget", "SegmentTarget"]})
+                  "explanation.evaluation": ["evaluate"], "explanation.targets": ["ClassTarget", "SegmentTarget"],
+                  "influence.tracin": ["SegmentationTracIn"]})

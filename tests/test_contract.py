@@ -75,7 +75,33 @@ difference: Tensor = delta_aupc(net, x, labels, maps).delta_aupc
 '''
 
 
-@pytest.mark.parametrize("snippet_of_paper", [PAPER_1, PAPER_2], ids=["paper 1", "paper 2"])
+PAPER_3 = '''
+import torch
+from torch import Tensor, nn
+
+import medxai
+from medxai import SegmentationTracIn
+from medxai.influence import Ranking, corrupted_masks, nonspecific, plot_influences, train_segmenter, tumour_unet
+
+net = tumour_unet(4, 4, width=8)
+images, masks = torch.zeros(6, 4, 32, 32), torch.zeros(6, 32, 32, dtype=torch.int64)
+run = train_segmenter(net, images, masks, optimizer="sgd", learning_rate=0.1, max_epochs=2, keep=(1, 2), folder="run")
+tracin = SegmentationTracIn(net, run.checkpoints, learning_rates=None, head="auto", loss="dice", classes=None)
+tracin = tracin.index((images, masks), folder="index", patients=["ann", "ann", "bob", "bob", "cid", "cid"])
+scores: Tensor = tracin.scores((images[:2], masks[:2]))
+region: Tensor = tracin.scores([(images[0], masks[0])], region=masks[:1] > 0)
+ranking: Ranking = tracin.rank((images[:2], masks[:2]), top=2, test_class=3, by_patient="sum")
+proponents: Tensor = ranking.proponents.index
+table = ranking.table()[["test", "role", "rank", "index", "score"]]
+strange: Tensor = nonspecific(ranking, share=0.3)
+own: Tensor = tracin.self_influence()
+wrong, which = corrupted_masks(masks, 0.5)
+further = SegmentationTracIn(net, [net.state_dict()], layers="all", projection=512, learning_rates=[1e-2])
+the_same_name = medxai.SegmentationTracIn
+'''
+
+
+@pytest.mark.parametrize("snippet_of_paper", [PAPER_1, PAPER_2, PAPER_3], ids=["paper 1", "paper 2", "paper 3"])
 def test_a_paper_type_checks_as_users_type_it(tmp_path: Path, root: Path, snippet_of_paper: str):
     snippet = tmp_path / "snippet.py"
     snippet.write_text(snippet_of_paper)
@@ -87,7 +113,7 @@ def test_a_paper_type_checks_as_users_type_it(tmp_path: Path, root: Path, snippe
 def test_every_public_name_can_be_imported():
     code = """if True:
         import importlib, medxai
-        for package in (medxai, medxai.core, medxai.data, medxai.clustering, medxai.explanation):
+        for package in (medxai, medxai.core, medxai.data, medxai.clustering, medxai.explanation, medxai.influence):
             assert package.__all__, package
             for name in package.__all__: getattr(package, name)
         from medxai import *
@@ -95,6 +121,7 @@ def test_every_public_name_can_be_imported():
         assert ContrastiveAutoencoder is medxai.clustering.ContrastiveAutoencoder
         assert attribute is medxai.explanation.attribute
         assert evaluate is medxai.explanation.evaluate
+        assert SegmentationTracIn is medxai.influence.SegmentationTracIn
         assert Phantom is medxai.data.Phantom
         assert load_mri is medxai.data.load_mri
         assert all(hasattr(medxai.explanation.metrics, name) for name in medxai.explanation.metrics.__all__)

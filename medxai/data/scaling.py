@@ -4,12 +4,14 @@
 
 # %% ../../nbs/library/data/scaling.ipynb #fc1a31e4
 from __future__ import annotations
+from collections.abc import Sequence
+from typing import Any
 import torch
 from torch import Tensor
 from ..core.errors import ContentError, DtypeError, ShapeError
 
 # %% auto #0
-__all__ = ['standardise']
+__all__ = ['standardise', 'scale_by_maximum']
 
 # %% ../../nbs/library/data/scaling.ipynb #16df642f
 def standardise(images: Tensor) -> Tensor:
@@ -40,3 +42,39 @@ def standardise(images: Tensor) -> Tensor:
     spread = (centred.square().sum(axes, keepdim=True) / n).sqrt()
     flat = spread <= 1e-6 * images.abs().amax(axes, keepdim=True)
     return torch.where(flat | ~seen, 0, centred / spread)
+
+# %% ../../nbs/library/data/scaling.ipynb #b07a34d9
+def scale_by_maximum(images: Tensor, patients: Sequence[Any] | None = None) -> Tensor:
+    """Images 2x / max − 1, the maximum taken over all slices of a patient, by modality.
+
+    A modality of zeros becomes −1.
+
+    Parameters
+    ----------
+    images : (N, modality, *space) float, nowhere below 0
+    patients : to whom each image belongs; by default each to one of their own
+
+    Raises
+    ------
+    ShapeError, DtypeError, ContentError : other dimensions, another number of patients, not float, negative, NaN or infinite
+
+    Source: Torda et al. 2025, code.
+
+    >>> scale_by_maximum(torch.tensor([[[0.0, 4.0]], [[0.0, 2.0]]]), ["ann", "ann"])
+    tensor([[[-1.,  1.]],
+    <BLANKLINE>
+            [[-1.,  0.]]])
+    """
+    if images.ndim < 3: raise ShapeError("images", found=images.shape, expected="(N, modality, *space)")
+    if not images.is_floating_point(): raise DtypeError("images", found=images.dtype, expected="float")
+    if not (images.isfinite() & (images >= 0)).all():
+        raise ContentError("images", found="negative, NaN or infinite voxels", expected="finite values from 0 on")
+    owner = list(range(len(images)) if patients is None else patients)
+    if len(owner) != len(images): raise ShapeError("patients", found=len(owner), expected=f"{len(images)}, one an image")
+    places = {patient: place for place, patient in enumerate(dict.fromkeys(owner))}
+    whose = torch.tensor([places[patient] for patient in owner], dtype=torch.int64, device=images.device)
+    largest = images.flatten(2).amax(2)
+    of_patient = largest.new_zeros(len(places), images.shape[1])
+    highest = of_patient.scatter_reduce(0, whose[:, None].expand_as(largest), largest, "amax")[whose]
+    highest = highest.view(*highest.shape, *[1] * (images.ndim - 2))
+    return 2 * images / highest.where(highest > 0, 1) - 1
