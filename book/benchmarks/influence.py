@@ -1,7 +1,6 @@
 """What influence costs beside a forward pass, beside captum, and on a million images."""
 from __future__ import annotations
 
-import resource
 import statistics
 import tempfile
 import time
@@ -9,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from captum.influence import TracInCP
 from torch import Tensor, nn
@@ -20,7 +18,6 @@ from medxai.influence.residuals import losses_per_class
 
 REPEATS = 5
 WIDTH, SIDE, N_TRAIN, N_TEST = 16, 96, 96, 16
-N_SLICES, N_NUMBERS, N_CHECKPOINTS = 10**6, 64 * 4 * 3, 1   # three classes of a head from 64 kernels to 4 logits
 
 
 def setting(n_train: int = N_TRAIN, n_test: int = N_TEST, side: int = SIDE) -> tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]:
@@ -90,28 +87,34 @@ def captum_scores(network: nn.Module, layers: list[str], train: tuple[Tensor, Te
 
 
 def against_captum() -> list[dict[str, Any]]:
-    """Time of captum's TracInCP over ours on the same work: the last layer, and all layers with weights that both take."""
-    network, x, y, x_test, y_test = setting(24, 8, 64)
-    train, test, rows = (x, y), (x_test, y_test), []
-    all_layers = [name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
-    for name, layers, options in (("last layer", ["final_conv"], {"bias": True}),
-                                  (f"all {len(all_layers)} convolutions", all_layers, {"layers": all_layers, "bias": True})):
-        def ours() -> Tensor:
-            return SegmentationTracIn(network, [network.state_dict()], batch_size=8, **options).index(train, progress=False).scores(test)
+    """Time of captum's TracInCP over ours on the same work: the last layer, and all convolutions."""
+    network = setting(1, 1, 64)[0]
+    layers = [name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+    return [side_by_side("last layer", ["final_conv"], {}), side_by_side(f"all {len(layers)}", layers, {"layers": layers})]
 
-        def image() -> Tensor: return captum_scores(network, layers, train, test, [1, 2, 3], [1, 2, 3])
-        def pairs() -> list[Tensor]: return [captum_scores(network, layers, train, test, [j], [i]) for i in (1, 2, 3) for j in (1, 2, 3)]
-        ours()
-        times = [(seconds(ours), seconds(image), seconds(pairs)) for _ in range(3)]
-        scores, theirs = ours().sum((2, 3)), image()
-        rows.append({"layers": name, "images": [len(x), len(x_test)], "shape": list(x.shape[1:]), "width": WIDTH,
-                     "seconds_all_pairs": round(statistics.median(t[0] for t in times), 3),
-                     "captum_seconds_image_score": round(statistics.median(t[1] for t in times), 3),
-                     "captum_seconds_all_pairs": round(statistics.median(t[2] for t in times), 3),
-                     "times_as_fast_image_score": round(statistics.median(t[1] / t[0] for t in times), 2),
-                     "times_as_fast_all_pairs": round(statistics.median(t[2] / t[0] for t in times), 2),
-                     "largest_relative_difference": float(f"{((scores - theirs.cpu()).abs().max() / theirs.abs().max()):.1e}")})
-    return rows
+
+def side_by_side(name: str, layers: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """One row: all pairs of classes by ours, and by captum first the sum over the classes, then pair by pair."""
+    network, x, y, *test = setting(24, 8, 64)
+    given = network, layers, (x, y), (test[0], test[1])
+
+    def ours() -> Tensor:
+        tracin = SegmentationTracIn(network, [network.state_dict()], bias=True, batch_size=8, **options)
+        return tracin.index((x, y), progress=False).scores((test[0], test[1]))
+
+    def image() -> Tensor: return captum_scores(*given, [1, 2, 3], [1, 2, 3])
+    def pairs() -> list[Tensor]: return [captum_scores(*given, [j], [i]) for i in (1, 2, 3) for j in (1, 2, 3)]
+
+    scores, theirs = ours().sum((2, 3)), image().cpu()
+    times = [(seconds(ours), seconds(image), seconds(pairs)) for _ in range(3)]
+    median = lambda of: round(statistics.median(of), 3)
+    return {"layers": name, "images": [24, 8], "shape": list(x.shape[1:]), "width": WIDTH,
+            "seconds_all_pairs": median(a for a, _, _ in times),
+            "captum_seconds_image_score": median(b for _, b, _ in times),
+            "captum_seconds_all_pairs": median(c for _, _, c in times),
+            "times_as_fast_image_score": median(b / a for a, b, _ in times),
+            "times_as_fast_all_pairs": median(c / a for a, _, c in times),
+            "largest_relative_difference": float(f"{(scores - theirs).abs().max() / theirs.abs().max():.1e}")}
 
 
 benchmark_over_forward_passes, benchmark_against_captum = over_forward_passes, against_captum

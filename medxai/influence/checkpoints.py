@@ -59,7 +59,7 @@ def _read_file(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise CorruptFileError(str(path), found="more than tensors, or damage", expected="weights and plain values alone",
                                hint="Save the state_dict() by itself, best as .safetensors.") from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
+    except (SafetensorError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise CorruptFileError(str(path), found=str(error).split("\n")[0] or "damage", expected="a whole checkpoint") from error
 
 

@@ -8,11 +8,13 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from ..core.errors import ShapeError, require_choice
+from .head import Places, summed
 from .layers import Layer, with_border, kernel_windows
 from .runs import LayerRuns, Run, Shapes, gradients_of, shapes_of
 
@@ -212,22 +214,23 @@ class Block:
                              hint="Ghost products need images of one size; form='gradient' takes any.")
         return torch.cat([part.flatten(1) for run in runs for part in run], 1)
 
-    def products(self, test: Tensor, train: Tensor) -> Tensor:
-        """(n_test, n_train, C, C), from rows (n, length)."""
-        if self.ghost: return ghost_products(self.layer, self._read(test), self._read(train), bias=self.bias)
-        return torch.einsum("niw,mjw->nmij", self._by_class(test), self._by_class(train))
+    def products(self, test: Tensor, train: Tensor, tests: Places = None, trains: Places = None) -> Tensor:
+        """(n_test, n_train, C, C), from rows (n, length); see `HeadGradients.products`."""
+        if self.ghost: return ghost_products(self.layer, self._read(test, tests), self._read(train, trains), bias=self.bias)
+        return torch.einsum("niw,mjw->nmij", self._by_class(test, tests), self._by_class(train, trains))
 
-    def squares(self, rows: Tensor) -> Tensor:
-        """(n, C, C), from rows (n, length)."""
-        if self.ghost: return ghost_squares(self.layer, self._read(rows), bias=self.bias)
-        return self._by_class(rows) @ self._by_class(rows).mT
+    def squares(self, rows: Tensor, at: Places = None) -> Tensor:
+        """(n, C, C), from rows (n, length); see `HeadGradients.self_products`."""
+        if self.ghost: return ghost_squares(self.layer, self._read(rows, at), bias=self.bias)
+        found = self._by_class(rows, at)
+        return found @ found.mT
 
-    def _by_class(self, rows: Tensor) -> Tensor: return rows.unflatten(1, (self.shapes[0][1][0], -1))
+    def _by_class(self, rows: Tensor, at: Places) -> Tensor: return summed(rows.unflatten(1, (self.shapes[0][1][0], -1)), at)
 
-    def _read(self, rows: Tensor) -> list[Run]:
+    def _read(self, rows: Tensor, at: Places) -> list[Run]:
         """The runs in rows (n, length)."""
         parts = iter(rows.split([math.prod(shape) for shapes in self.shapes for shape in shapes], 1))
-        return [Run(next(parts).unflatten(1, a), next(parts).unflatten(1, r)) for a, r in self.shapes]
+        return [Run(next(parts).unflatten(1, a), summed(next(parts).unflatten(1, r), at)) for a, r in self.shapes]
 
 # %% ../../nbs/library/influence/ghost.ipynb #27def2e7
 def prefers_ghost(layer: Layer, shapes: Shapes) -> bool:
@@ -295,14 +298,14 @@ class LayerGradients(LayerRuns):
         runs = self.runs(images, masks, region=region)
         return torch.cat([block.write(runs.pop(block.name)) for block in self.blocks], 1)
 
-    def products(self, test_rows: Tensor, train_rows: Tensor) -> Tensor:
-        """(n_test, n_train, C, C) inner products of each test class with each train class."""
+    def products(self, test_rows: Tensor, train_rows: Tensor, tests: Places = None, trains: Places = None) -> Tensor:
+        """(n_test, n_train, C, C) inner products of each test class with each train class; see `HeadGradients.products`."""
         parts = zip(self.blocks, self._split(test_rows), self._split(train_rows))
-        return torch.stack([block.products(test, train) for block, test, train in parts]).sum(0)
+        return reduce(torch.add, (block.products(test, train, tests, trains) for block, test, train in parts))
 
-    def self_products(self, rows: Tensor) -> Tensor:
-        """(n, C, C) inner products of the classes of each image."""
-        return torch.stack([block.squares(part) for block, part in zip(self.blocks, self._split(rows))]).sum(0)
+    def self_products(self, rows: Tensor, at: Places = None) -> Tensor:
+        """(n, C, C) inner products of the classes of each image; see `HeadGradients.self_products`."""
+        return reduce(torch.add, (block.squares(part, at) for block, part in zip(self.blocks, self._split(rows))))
 
     def _split(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The part of each block."""

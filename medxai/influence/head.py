@@ -10,12 +10,14 @@ from functools import partial
 from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
+from ..core.device import generator
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError, require_choice
 from .layers import require_layer, weight_gradients
 from .residuals import LOSSES, require_logits, residuals, resolve_classes
 
 # %% auto #0
-__all__ = ['evaluating', 'find_head', 'HeadPass', 'run_to_head', 'to_head', 'HeadGradients', 'within']
+__all__ = ['Places', 'evaluating', 'as_written', 'find_head', 'HeadPass', 'run_to_head', 'to_head', 'HeadGradients', 'summed',
+           'within']
 
 # %% ../../nbs/library/influence/head.ipynb #76af6899
 @contextmanager
@@ -33,6 +35,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     try: yield
     finally:
         for module in training: module.training = True
+
+# %% ../../nbs/library/influence/head.ipynb #8a98eb9a
+@contextmanager
+def as_written(device: torch.device) -> Iterator[None]:
+    """A context without autocast and without inference mode, whatever is around it.
+
+    >>> with torch.autocast("cpu", torch.bfloat16), as_written(torch.device("cpu")): (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+    torch.float32
+    """
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False): yield
 
 # %% ../../nbs/library/influence/head.ipynb #14d5c898
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -52,6 +64,11 @@ def find_head(model: nn.Module, x: Tensor) -> str:
     >>> find_head(nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1)), torch.zeros(1, 1, 8, 8))
     '2'
     """
+    return _last(_watched(model, x)[0])
+
+
+def _watched(model: nn.Module, x: Tensor) -> tuple[list[str], Any]:
+    """The names of the convolutions in the order in which they run, and the output of the model."""
     ran: list[str] = []
 
     def note(name: str, *_: Any) -> None: ran.append(name)
@@ -59,7 +76,10 @@ def find_head(model: nn.Module, x: Tensor) -> str:
     convolutions = [(name, module) for name, module in model.named_modules() if isinstance(module, _CONVOLUTIONS)]
     with evaluating(model), torch.no_grad(), ExitStack() as hooks:
         for name, module in convolutions: hooks.enter_context(module.register_forward_hook(partial(note, name)))
-        model(x)
+        return ran, model(x)
+
+
+def _last(ran: Sequence[str]) -> str:
     if ran: return ran[-1]
     raise ContentError("model", found="no convolution that runs", expected="a convolutional head",
                        hint="Name the layers to follow with layers=[...].")
@@ -158,6 +178,7 @@ class HeadGradients:
 
     Raises
     ------
+    ContentError : images that mix within a batch
     ContentError, OptionError, DtypeError, ShapeError : see `find_head`, `run_to_head` and `resolve_classes`
 
     Source: Torda et al. 2025, code.
@@ -172,9 +193,14 @@ class HeadGradients:
     def __init__(self, model: nn.Module, head: str = "auto", *, example: Tensor, loss: str = "dice",
                  classes: Sequence[int] | None = None, bias: bool = False) -> None:
         self.model, self.loss, self.bias = model, require_choice("loss", loss, LOSSES), bias
-        example = self._prepared(example[:1])
-        self.head = find_head(model, example) if head == "auto" else head
-        self.classes = resolve_classes(classes, run_to_head(model, self.head, example).logits.shape[1])
+        with as_written(next(model.parameters(), example).device):
+            example = self._prepared(example[:1])
+            other = example + torch.randn(example.shape, generator=generator(0, "mixing")).to(example)
+            ran, alone = _watched(model, example.clone())
+            self.head = _last(ran) if head == "auto" else head
+            logits = run_to_head(model, self.head, torch.cat([example, other])).logits.detach()
+        _refuse_mixing(alone, logits[:1])
+        self.classes = resolve_classes(classes, logits.shape[1])
         self.layer = require_layer(f"head {self.head}", model.get_submodule(self.head))
         if bias and self.layer.bias is None: raise OptionError("bias", found=True, expected="False", hint="The head has no bias.")
 
@@ -194,7 +220,6 @@ class HeadGradients:
         return {"gradients": "head", "loss": self.loss, "classes": list(self.classes), "bias": self.bias,
                 "layers": {self.head: list(self.layer.weight.shape)}}
 
-    @torch.inference_mode(False)   # in which there would be no graph behind the head
     def rows(self, images: Tensor, masks: Tensor, *, region: Tensor | None = None) -> Tensor:
         """(n, L) gradients, class after class, on the device of the model.
 
@@ -208,23 +233,50 @@ class HeadGradients:
         ------
         DtypeError, ShapeError, ContentError : see `run_to_head`, `to_head` and `as_labels`; a region of another form
         """
-        run = run_to_head(self.model, self.head, self._prepared(images))
-        residual = residuals(run.logits.detach(), masks, self.classes, self.loss)
-        if region is not None: residual = within(region, residual)
-        return weight_gradients(self.layer, run.activation, to_head(run, residual), bias=self.bias).flatten(1)
+        with as_written(self.layer.weight.device):
+            run = run_to_head(self.model, self.head, self._prepared(images))
+            residual = residuals(run.logits.detach(), masks, self.classes, self.loss)
+            if region is not None: residual = within(region, residual)
+            return weight_gradients(self.layer, run.activation, to_head(run, residual), bias=self.bias).flatten(1)
 
-    def products(self, test_rows: Tensor, train_rows: Tensor) -> Tensor:
-        """(n_test, n_train, C, C) inner products of each test class with each train class."""
-        return torch.einsum("aiw,bjw->abij", self._by_class(test_rows), self._by_class(train_rows))
+    def products(self, test_rows: Tensor, train_rows: Tensor, tests: Places = None, trains: Places = None) -> Tensor:
+        """(n_test, n_train, C, C) inner products of each test class with each train class.
 
-    def self_products(self, rows: Tensor) -> Tensor:
-        """(n, C, C) inner products of the classes of each image."""
-        return self._by_class(rows) @ self._by_class(rows).mT
+        Parameters
+        ----------
+        tests, trains : positions in `classes` to be summed, which leaves one class in place of C; None keeps all apart
+        """
+        return torch.einsum("aiw,bjw->abij", self._by_class(test_rows, tests), self._by_class(train_rows, trains))
 
-    def _by_class(self, rows: Tensor) -> Tensor:
+    def self_products(self, rows: Tensor, at: Places = None) -> Tensor:
+        """(n, C, C) inner products of the classes of each image; (n, 1, 1) of the sum over those `at` some positions."""
+        found = self._by_class(rows, at)
+        return found @ found.mT
+
+    def _by_class(self, rows: Tensor, at: Places) -> Tensor:
         """(n, C, weights) from (n, L)."""
-        if rows.ndim == 2 and rows.shape[1] == self.row_length: return rows.unflatten(1, (len(self.classes), -1))
+        if rows.ndim == 2 and rows.shape[1] == self.row_length: return summed(rows.unflatten(1, (len(self.classes), -1)), at)
         raise ShapeError("rows", found=rows.shape, expected=f"(n, {self.row_length})")
+
+
+Places = Sequence[int] | None
+
+
+def summed(by_class: Tensor, at: Places) -> Tensor:
+    """(n, C, ...) as it is, or (n, 1, ...), the sum over the classes at some positions.
+
+    >>> summed(torch.tensor([[[1.0], [2.0], [4.0]]]), [0, 2])
+    tensor([[[5.]]])
+    """
+    return by_class if at is None else by_class[:, list(at)].sum(1, keepdim=True)
+
+
+def _refuse_mixing(alone: Tensor, beside: Tensor) -> None:
+    """Refuse logits of an image that change when it stands beside another."""
+    tolerance = max(0.01, torch.finfo(beside.dtype).eps ** 0.5) * alone.abs().max()
+    if ((alone - beside).abs() <= tolerance).all(): return
+    raise ContentError("model", found="logits of an image that depend on the others in its batch",
+                       expected="each image on its own", hint="Batch normalisation needs running statistics.")
 
 
 def within(region: Tensor, residual: Tensor) -> Tensor:

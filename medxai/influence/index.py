@@ -22,11 +22,12 @@ from ..core.errors import ContentError, CorruptFileError, MissingFileError, NotF
 from ..core.staleness import code_hash
 from ..core.units import to_json, write_whole
 from .checkpoints import Checkpoints
+from .head import Places, as_written
 from .streams import Batch, InParts, Stream, named
 
 # %% auto #0
 __all__ = ['FORMAT', 'CHUNK', 'Gradients', 'architecture_digest', 'open_array', 'read_rows', 'write_rows', 'require_space',
-           'GradientIndex', 'require_same', 'open_index', 'rows_of', 'describe', 'build_index']
+           'GradientIndex', 'require_same', 'open_index', 'rows_of', 'row_dtype', 'describe', 'build_index']
 
 # %% ../../nbs/library/influence/index.ipynb #ef89177c
 class Gradients(Protocol):
@@ -35,11 +36,15 @@ class Gradients(Protocol):
     Attributes
     ----------
     model : whose weights the index changes from checkpoint to checkpoint
-    classes : the C classes of interest, known after the first call of `rows`
+    classes : the C classes of interest
+    row_length : L, numbers per image
     description : what the rows depend on besides model, weights and data; JSON-able
     """
 
     model: nn.Module
+
+    @property
+    def row_length(self) -> int: ...
 
     @property
     def classes(self) -> tuple[int, ...]: ...
@@ -50,24 +55,34 @@ class Gradients(Protocol):
     def rows(self, images: Tensor, masks: Tensor, *, region: Tensor | None = None) -> Tensor:
         """(n, L) of images (n, modality, *space) and masks (n, *space); only voxels of the region (n, *space) count."""
 
-    def products(self, test_rows: Tensor, train_rows: Tensor) -> Tensor:
-        """(n_test, n_train, C, C) inner products of the gradients of every pair of test class and train class."""
+    def products(self, test_rows: Tensor, train_rows: Tensor, tests: Places = None, trains: Places = None) -> Tensor:
+        """(n_test, n_train, C, C) inner products of the gradients of every pair of test class and train class.
 
-    def self_products(self, rows: Tensor) -> Tensor:
-        """(n, C, C) inner products of each image with itself."""
+        `tests` and `trains` are positions in `classes` to be summed beforehand, which leaves one class in place of C.
+        """
+
+    def self_products(self, rows: Tensor, at: Places = None) -> Tensor:
+        """(n, C, C) inner products of each image with itself; of the sum over the classes `at` some positions."""
 
 # %% ../../nbs/library/influence/index.ipynb #034a5902
 def architecture_digest(model: nn.Module) -> str:
-    """Sixteen digits that change with the layers of a model and with the code of its modules.
+    """Sixteen digits that change with the layers of a model, with their settings and with the code of its modules.
 
     >>> architecture_digest(nn.Conv2d(1, 2, 3)) == architecture_digest(nn.Conv2d(1, 2, 5))
     False
     """
+    settings = [f"{name}.{key}: {value}" for name, module in model.named_modules() for key, value in sorted(vars(module).items())
+                if key != "training" and not key.startswith("_") and _is_plain(value)]
     kinds = {kind for module in model.modules() for kind in type(module).__mro__ if not kind.__module__.startswith("torch.")}
     sources = sorted(f"{kind.__qualname__}.{name}: {_source(part)}" for kind in kinds if kind is not object
                      for name, part in vars(kind).items() if inspect.isfunction(part))
     layers = re.sub(r" at 0x[0-9a-f]+", "", repr(model))
-    return hashlib.sha256("\n".join([layers, *sources]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([layers, *settings, *sources]).encode()).hexdigest()[:16]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, a text, or a sequence of these."""
+    return isinstance(value, int | float | str) or (isinstance(value, tuple | list) and all(map(_is_plain, value)))
 
 
 def _source(function: Any) -> str:
@@ -100,8 +115,8 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: str, mode: str) -> NDA
 
 
 def read_rows(array: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
-    """A copy of some rows; from a file by reading, because the pages of a map would count as memory of this process."""
-    if not isinstance(array, np.memmap): return array[start:stop].copy()
+    """Some rows; from a file by reading, because the pages of a map would count as memory of this process."""
+    if not isinstance(array, np.memmap): return array[start:stop]
     offset, count = array.offset + start * array.strides[0], (stop - start) * array.shape[1]
     return np.fromfile(str(array.filename), array.dtype, count, offset=offset).reshape(stop - start, -1)
 
@@ -144,7 +159,7 @@ class GradientIndex:
 
     Raises
     ------
-    OptionError : the folder holds an index made of something else, or the disk is too full
+    OptionError : the folder holds an index made of something else, or other arrays, or the disk is too full
     CorruptFileError : a file of the folder is damaged
     """
 
@@ -153,12 +168,23 @@ class GradientIndex:
         self.n, self.width, self.dtype = self.about["n_images"], self.about["width"], self.about["dtype"]
         self.done = _progress(self.folder, self.about)
         mode = "w+" if not any(self.done) else "r" if self.whole else "r+"
-        if self.folder and not self.whole:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            require_space(self.folder, sum(self.n - done for done in self.done) * self.width * np.dtype(self.dtype).itemsize)
+        if self.folder and not self.whole: self._occupy(self.folder)
         self.rows = [self._array(f"rows_{t}", (self.n, self.width), self.dtype, mode) for t in range(len(self.done))]
         self.present = self._array("present", (self.n, len(self.about["classes"])), "bool", mode)
         self.digests = self._array("digests", (self.n, 16), "uint8", mode)
+
+    def _occupy(self, folder: Path) -> None:
+        """Make the folder that of this index, before any other file is written; see that the rest of the rows fits."""
+        if folder.is_file(): raise OptionError("folder", found=f"the file {folder}", expected="a folder, or nothing yet")
+        if not (folder / "index.json").exists() and (other := sorted(folder.glob("*.npy"))):
+            raise OptionError("folder", found=f"{other[0].name}, but no index, in {folder}",
+                              expected="a folder without other arrays")
+        folder.mkdir(parents=True, exist_ok=True)
+        require_space(folder, sum(self.n - done for done in self.done) * self.width * np.dtype(self.dtype).itemsize)
+        self._say_done()
+
+    def _say_done(self) -> None:
+        if self.folder: write_whole(self.folder / "index.json", to_json({**self.about, "done": self.done}))
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str, mode: str) -> NDArray[Any]:
         return np.zeros(shape, dtype) if self.folder is None else open_array(self.folder / f"{name}.npy", shape, dtype, mode)
@@ -169,7 +195,7 @@ class GradientIndex:
         return all(done == self.n for done in self.done)
 
     def read(self, t: int, start: int, stop: int) -> Tensor:
-        """(stop − start, L) rows at checkpoint t, copied."""
+        """(stop − start, L) rows at checkpoint t, not to be written into."""
         return torch.from_numpy(read_rows(self.rows[t], start, stop))
 
     def recognise(self, batch: Batch) -> None:
@@ -189,7 +215,7 @@ class GradientIndex:
         self.done[t] = batch.stop
         if self.folder is None: return
         for array in (self.present, self.digests): array.flush()  # type: ignore[attr-defined]
-        write_whole(self.folder / "index.json", to_json({**self.about, "done": self.done}))
+        self._say_done()
 
     def chunks(self, bytes_beside: int = 0) -> Iterator[tuple[int, int]]:
         """First and last + 1 of as many images as fit into `CHUNK`, with so many bytes for each beside its row."""
@@ -200,7 +226,7 @@ class GradientIndex:
 def _check_rows(rows: Tensor, batch: Batch, width: int) -> None:
     """Refuse rows of another length, and numbers that are none."""
     if rows.shape != (len(batch), width):
-        raise ShapeError("rows", found=rows.shape, expected=f"{(len(batch), width)}, as for the first image")
+        raise ShapeError("rows", found=rows.shape, expected=f"{(len(batch), width)}")
     if len(bad := (~rows.isfinite()).any(1).nonzero()):
         raise ContentError(f"gradient of train[{batch.start + int(bad[0])}]", found="NaN or infinite", expected="finite")
 
@@ -224,12 +250,18 @@ def require_same(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     try: stored = json.loads(path.read_bytes())
     except ValueError as error:
         raise CorruptFileError(str(path), found="damaged JSON", expected="an index", hint=_REMEDY) from error
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT or "done" not in stored:
         raise CorruptFileError(str(path), found="other JSON", expected=FORMAT, hint=_REMEDY)
-    if differ := [key for key in about if stored.get(key) != about[key]]:
-        found, expected = (", ".join(f"{key} {_short(side.get(key))}" for key in differ) for side in (stored, about))
+    here, asked = (_flat(side) for side in (stored, about))
+    if differ := [key for key in asked if here.get(key) != asked[key]]:
+        found, expected = (", ".join(f"{key} {_short(side.get(key))}" for key in differ) for side in (here, asked))
         raise OptionError("folder", found=f"an index of {found}", expected=expected, hint=_REMEDY)
     return stored
+
+
+def _flat(about: Mapping[str, Any]) -> dict[str, Any]:
+    """With each property of the gradients as an entry of its own."""
+    return {**{key: value for key, value in about.items() if key != "gradients"}, **about.get("gradients", {})}
 
 
 def open_index(folder: str | Path) -> GradientIndex:
@@ -241,9 +273,9 @@ def open_index(folder: str | Path) -> GradientIndex:
     MissingFileError, CorruptFileError : see `require_same`
     """
     stored = require_same(Path(folder), {})
-    index = GradientIndex({key: value for key, value in stored.items() if key != "done"}, folder)
-    if index.whole: return index
-    raise NotFittedError(str(folder), found=f"{index.done} of {index.n} images", expected="all at each checkpoint",
+    done, n = stored.pop("done"), stored["n_images"]
+    if all(each == n for each in done): return GradientIndex(stored, folder)
+    raise NotFittedError(str(folder), found=f"{done} of {n} images", expected="all at each checkpoint",
                          hint="Give the training images to finish it.")
 
 
@@ -253,12 +285,21 @@ def _short(value: Any) -> str:
 
 # %% ../../nbs/library/influence/index.ipynb #cdfec4b7
 def rows_of(gradients: Gradients, batch: Batch, name: str = "train", region: Tensor | None = None) -> Tensor:
-    """(n, L) rows of a batch, in single precision at least, on the device of the model; errors name the images."""
+    """(n, L) rows of a batch, in the precision `row_dtype`, on the device of the model; errors name the images."""
     like = next(gradients.model.parameters())
-    with named(f"{name}[{batch.start}:{batch.stop}]"):
+    with named(f"{name}[{batch.start}:{batch.stop}]"), as_written(like.device):
         images, masks = batch.images.to(like), batch.masks.to(like.device)
         rows = gradients.rows(images, masks, region=None if region is None else region.to(like.device)).detach()
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+    return rows.to(row_dtype(gradients.model))
+
+
+def row_dtype(model: nn.Module) -> torch.dtype:
+    """The precision of the weights, single at least.
+
+    >>> row_dtype(nn.Conv2d(1, 2, 3).half())
+    torch.float32
+    """
+    return torch.promote_types(next(model.parameters()).dtype, torch.float32)
 
 
 def describe(gradients: Gradients, checkpoints: Checkpoints) -> dict[str, Any]:
@@ -284,10 +325,8 @@ def build_index(gradients: Gradients, checkpoints: Checkpoints, stream: Stream, 
     ContentError : images that differ from pass to pass; gradients that are not finite
     """
     compute = InParts(lambda batch: rows_of(gradients, batch, stream.name), batch_size)
-    checkpoints.load(0, gradients.model)
-    example = next(stream.batches(1))
-    row, image = compute(example), list(example.images.shape[1:])
-    sizes = {"n_images": len(stream), "image": image, "width": row.shape[1], "dtype": str(row.dtype).removeprefix("torch.")}
+    sizes = {"n_images": len(stream), "image": list(next(stream.batches(1)).images.shape[1:]), "width": gradients.row_length,
+             "dtype": str(row_dtype(gradients.model)).removeprefix("torch.")}
     index = GradientIndex({**describe(gradients, checkpoints), **sizes}, folder)
     unfinished = [t for t, done in enumerate(index.done) if done < index.n]
     with tqdm(total=index.n * max(1, len(unfinished)), disable=not progress, leave=False, delay=2, unit="image") as bar:

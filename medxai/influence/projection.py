@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from ..core.device import generator
 from ..core.errors import OptionError, ShapeError
 from .ghost import bias_gradients, count_voxels, ghost_cost, ghost_squares
+from .head import Places, summed
 from .layers import Layer, with_border
 from .runs import LayerRuns, Run, gradients_of, shapes_of
 
@@ -76,7 +78,8 @@ def projected_sizes(n_rows: int, n_columns: int, n_components: int) -> tuple[int
     >>> projected_sizes(256, 2304, 1024), projected_sizes(16, 144, 1024), projected_sizes(4, 16, 1024)
     ((32, 32), (16, 64), (4, 16))
     """
-    if n_components < 1: raise OptionError("n_components", found=n_components, expected="at least 1")
+    if not isinstance(n_components, Integral) or n_components < 1:
+        raise OptionError("n_components", found=n_components, expected="a whole number, at least 1")
     wanted = (math.isqrt(n_components),) * 2, (n_rows, n_components // n_rows), (n_components // n_columns, n_columns)
     sizes = [(min(k, n_rows), min(m, n_columns)) for k, m in wanted if min(k, m) >= 1]
     return min(sizes, key=lambda size: variance_factor(size, (n_rows, n_columns)))
@@ -193,13 +196,19 @@ class ProjectedGradients(LayerRuns):
         norms = [gradient_norms(layer, runs[name])[..., None] for name, layer in self.layers.items()]
         return torch.cat([*sketches, *biases, *norms], 2).flatten(1)
 
-    def products(self, test_rows: Tensor, train_rows: Tensor) -> Tensor:
-        """(n_test, n_train, C, C) inner products of each test class with each train class, right on average."""
-        return torch.einsum("niw,mjw->nmij", self._parts(test_rows)[0], self._parts(train_rows)[0])
+    def products(self, test_rows: Tensor, train_rows: Tensor, tests: Places = None, trains: Places = None) -> Tensor:
+        """(n_test, n_train, C, C) inner products, right on average, of each test class with each train class.
 
-    def self_products(self, rows: Tensor) -> Tensor:
-        """(n, C, C) inner products of the classes of each image."""
-        features, _ = self._parts(rows)
+        Parameters
+        ----------
+        tests, trains : positions in `classes` to be summed, which leaves one class in place of C; None keeps all apart
+        """
+        test, train = summed(self._parts(test_rows)[0], tests), summed(self._parts(train_rows)[0], trains)
+        return torch.einsum("niw,mjw->nmij", test, train)
+
+    def self_products(self, rows: Tensor, at: Places = None) -> Tensor:
+        """(n, C, C) inner products of the classes of each image; see `HeadGradients.self_products`."""
+        features = summed(self._parts(rows)[0], at)
         return features @ features.mT
 
     def standard_error(self, test_rows: Tensor, train_rows: Tensor) -> Tensor:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
@@ -83,7 +84,8 @@ class Highest:
 
     def add(self, scores: Tensor, index: Tensor) -> None:
         """Merge scores (n_test, n) of the images with the numbers index (n,), which are higher than those before."""
-        better = (scores > self.score[:, -1:]).any(0)
+        last = scores.topk(min(self.score.shape[1], scores.shape[1])).values[:, -1:]   # with all that equal it, for ties
+        better = ((scores > self.score[:, -1:]) & (scores >= last)).any(0)
         merged = torch.cat([self.score, scores[:, better].double()], 1)
         numbers = torch.cat([self.index, index[better].expand(len(scores), -1)], 1)
         order = merged.sort(dim=1, descending=True, stable=True).indices[:, :self.score.shape[1]]
@@ -141,10 +143,12 @@ def number_patients(patients: Sequence[Any], n_train: int) -> tuple[Tensor, tupl
     >>> number_patients(["bob", "ann", "bob"], 3)
     (tensor([1, 0, 1]), ('ann', 'bob'))
     """
-    labels = list(patients)
+    labels = [label.item() if isinstance(label, Tensor) else label for label in patients]
     if len(labels) != n_train: raise ShapeError("patients", found=len(labels), expected=f"{n_train}, one for each image")
-    if lacking := [i for i, label in enumerate(labels) if label is None or label != label]:
-        raise ContentError(f"patients[{lacking[0]}]", found=repr(labels[lacking[0]]), expected="a name or number")
+    if wrong := [i for i, label in enumerate(labels) if not isinstance(label, str | Real | np.generic) or label != label]:
+        raise ContentError(f"patients[{wrong[0]}]", found=repr(labels[wrong[0]]), expected="a name or number")
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise ContentError("patients", found="names and numbers", expected="one of them")
     names, number = np.unique(np.asarray(labels), return_inverse=True)
     return torch.as_tensor(number), tuple(map(str, names))
 
@@ -212,11 +216,12 @@ def rank_chunks(chunks: Iterable[tuple[int, Tensor]], test_has: Tensor, train_ha
     >>> rank_chunks([(0, torch.tensor([[1.0, 3.0]]))], torch.tensor([True]), torch.tensor([True, True]), top=1).proponents.index
     tensor([[1]])
     """
-    if top < 1: raise OptionError("top", found=top, expected="at least 1")
+    if not isinstance(top, Integral) or top < 1: raise OptionError("top", found=top, expected="a whole number, at least 1")
     names, shown = None, None
     if by_patient is not None:
         chunks, train_has, shown, names = _patients_of(chunks, len(test_has), train_has, by_patient, patients)
-    highest, lowest = Highest(len(test_has), top), Highest(len(test_has), top)
+    size = min(int(top), len(train_has))
+    highest, lowest = Highest(len(test_has), size), Highest(len(test_has), size)
     kept = train_has & ~_listed(exclude, len(train_has))
     for start, scores in chunks:
         if not scores.isfinite().all(): raise ContentError("scores", found="NaN or infinite", expected="finite")
@@ -242,7 +247,11 @@ def _patients_of(chunks: Iterable[tuple[int, Tensor]], n_test: int, train_has: T
 
 def _listed(exclude: Sequence[int] | Tensor, n: int) -> Tensor:
     """(n,) whether a number is listed."""
-    listed = torch.as_tensor(exclude, dtype=torch.int64).reshape(-1)
+    numbers = np.asarray(exclude).reshape(-1)
+    if len(numbers) and numbers.dtype.kind not in "iu":
+        raise OptionError("exclude", found=numbers.dtype, expected=f"whole numbers from 0 to {n - 1}",
+                          hint="A mask has its numbers in mask.nonzero().")
+    listed = torch.from_numpy(numbers.astype(np.int64))
     wrong = listed[(listed < 0) | (listed >= n)]
     if len(wrong): raise OptionError("exclude", found=int(wrong[0]), expected=f"0 to {n - 1}")
     return torch.zeros(n, dtype=torch.bool).index_fill(0, listed, True)

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/library/influence/residuals.ipynb #7a7686d3
 from __future__ import annotations
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 import torch
 from torch import Tensor
@@ -54,9 +54,9 @@ def resolve_classes(classes: Sequence[int] | None, n_logits: int) -> tuple[int, 
     ((1, 2, 3), (1,))
     """
     n = max(n_logits, 2)
-    found = tuple(range(1, n)) if classes is None else tuple(classes)
+    found = tuple(range(1, n)) if classes is None else tuple(classes) if isinstance(classes, Iterable) else ()
     if not found or len(set(found)) < len(found) or not all(isinstance(c, Integral) and 0 <= c < n for c in found):
-        raise OptionError("classes", found=found, expected=f"one or more different numbers from 0 to {n - 1}")
+        raise OptionError("classes", found=classes, expected=f"one or more different numbers from 0 to {n - 1}")
     return tuple(map(int, found))
 
 # %% ../../nbs/library/influence/residuals.ipynb #f0e45640

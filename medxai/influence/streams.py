@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 from ..core.errors import ContentError, DtypeError, MedxaiError, OptionError, ShapeError
 from .residuals import as_labels
 
@@ -72,6 +72,7 @@ class Stream:
     source : (images, masks) as tensors; a Dataset; a list or another iterable of pairs. Image (modality, *space),
         float and finite; mask (*space), integers, or one-hot (K, *space)
     name : of the argument, for the errors
+    like : shape of an image, of which the modalities and the number of axes are those of all; by default the first image's
 
     Raises
     ------
@@ -81,11 +82,11 @@ class Stream:
     [2, 2, 1]
     """
 
-    def __init__(self, source: Any, name: str = "train") -> None:
+    def __init__(self, source: Any, name: str = "train", *, like: Sequence[int] | None = None) -> None:
         if isinstance(source, tuple) and len(source) == 2 and all(hasattr(part, "ndim") for part in source):
             source = _paired(*source, name)
         _require_repeatable(source, name)
-        self.source, self.name = source, name
+        self.source, self.name, self.like = source, name, like
         self._length: int | None = None
 
     def __len__(self) -> int:
@@ -97,7 +98,10 @@ class Stream:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         by_number = not hasattr(self.source, "__iter__")
         items = (self.source[i] for i in range(len(self))) if by_number else iter(self.source)
-        return (_checked(item, f"{self.name}[{i}]") for i, item in enumerate(items))
+        like = self.like
+        for i, item in enumerate(items):
+            yield (pair := _checked(item, f"{self.name}[{i}]", like))
+            like = like or pair[0].shape
 
     def batches(self, size: int) -> Iterator[Batch]:
         """The images in batches of at most `size`; a new one begins where the shape changes."""
@@ -121,9 +125,21 @@ def _stacked(start: int, items: list[tuple[Tensor, Tensor]]) -> Batch:
     return Batch(start, torch.stack(images), torch.stack(masks))
 
 
-def _paired(images: Any, masks: Any, name: str) -> TensorDataset:
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Images and masks of two arrays, which may be maps of files: only what is asked for is read."""
+
+    images: Any
+    masks: Any
+
+    def __len__(self) -> int: return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]: return self.images[i], self.masks[i]
+
+
+def _paired(images: Any, masks: Any, name: str) -> _Pairs:
     """Images and masks as pairs."""
-    if len(images) == len(masks): return TensorDataset(torch.as_tensor(images).cpu(), torch.as_tensor(masks).cpu())
+    if len(images) == len(masks): return _Pairs(*(part.cpu() if isinstance(part, Tensor) else part for part in (images, masks)))
     raise ShapeError(name, found=f"{len(images)} images and {len(masks)} masks", expected="as many of one as of the other")
 
 
@@ -140,17 +156,28 @@ def _require_repeatable(source: Any, name: str) -> None:
         raise DtypeError(name, found=type(source).__name__, expected=expected)
 
 # %% ../../nbs/library/influence/streams.ipynb #d4c7a026
-def _checked(item: Any, name: str) -> tuple[Tensor, Tensor]:
+def _checked(item: Any, name: str, like: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """Image and mask as tensors on the CPU."""
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise DtypeError(name, found=f"a {type(item).__name__}", expected="a pair (image, mask)")
-    image, mask = (torch.as_tensor(part).detach().cpu().as_subclass(Tensor) for part in item)
+    image, mask = _tensor(item[0], f"image of {name}"), _tensor(item[1], f"mask of {name}")
     if not image.is_floating_point(): raise DtypeError(f"image of {name}", found=image.dtype, expected="float")
     if image.ndim < 2 or 0 in image.shape:
         raise ShapeError(f"image of {name}", found=image.shape, expected="(modality, *space)")
+    if like is not None and (image.ndim, len(image)) != (len(like), like[0]):
+        raise ShapeError(f"image of {name}", found=image.shape,
+                         expected=f"{like[0]} modalities and {len(like) - 1} axes of space, as {tuple(like)}")
     if bad := int((~image.isfinite()).sum()):
         raise ContentError(f"image of {name}", found=f"{bad} NaN or infinite values", expected="finite")
     return image, _labels(mask, image, f"mask of {name}")
+
+
+def _tensor(part: Any, name: str) -> Tensor:
+    """A plain tensor on the CPU; arrays are copied, for torch takes none that are reversed, foreign or read-only."""
+    if isinstance(part, np.ndarray) and part.dtype != object: part = np.array(part, part.dtype.newbyteorder("="))
+    try: return torch.as_tensor(part).detach().cpu().as_subclass(Tensor)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DtypeError(name, found=type(part).__name__, expected="a tensor or an array") from error
 
 
 def _labels(mask: Tensor, image: Tensor, name: str) -> Tensor:
@@ -160,7 +187,11 @@ def _labels(mask: Tensor, image: Tensor, name: str) -> Tensor:
     if mask.shape == space: return mask.long()
     if mask.ndim != image.ndim or mask.shape[1:] != space:
         raise ShapeError(name, found=mask.shape, expected=f"{tuple(space)}, as the image, or one-hot (K, *space)")
-    with named(name): return as_labels(mask[None], mask[None])[0] if len(mask) > 1 else mask[0].long()
+    if len(mask) == 1: return mask[0].long()
+    if mask.shape == image.shape and (mask.sum(0) != 1).any():
+        raise ShapeError(name, found=mask.shape, expected=f"{tuple(space)}, the space of an image {tuple(image.shape)}",
+                         hint="An image has an axis of modalities in front: images[:, None] adds one.")
+    with named(name): return as_labels(mask[None], mask[None])[0]
 
 
 @contextmanager

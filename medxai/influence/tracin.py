@@ -7,19 +7,20 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
 from ..core.device import choose_device
-from ..core.errors import ContentError, NotFittedError, OptionError, ShapeError
+from ..core.errors import ContentError, DtypeError, NotFittedError, OptionError, ShapeError
 from .checkpoints import Checkpoints, Source
-from .head import HeadGradients
+from .head import HeadGradients, Places, as_written
 from .index import GradientIndex, Gradients, build_index, describe, open_index, require_same, rows_of
 from .ranking import Ranking, TrainClass, number_patients, pair_classes, rank_chunks
-from .streams import InParts, Stream
+from .streams import Batch, InParts, Stream
 
 # %% auto #0
 __all__ = ['MAX_SCORES', 'choose_gradients', 'Queries', 'make_queries', 'SegmentationTracIn']
@@ -42,7 +43,9 @@ def choose_gradients(model: nn.Module, example: Tensor, *, head: str = "auto",
     >>> choose_gradients(nn.Conv2d(1, 3, 1), torch.zeros(1, 1, 4, 4)).classes
     (1, 2)
     """
-    example = example.to(next(model.parameters()))
+    weight = next(model.parameters(), None)
+    if weight is None: raise ContentError("model", found="no weights", expected="a network")
+    example = example.to(weight)
     if layers is None and projection is None: return HeadGradients(model, head, example=example, **options)
     if head != "auto": raise OptionError("head", found=repr(head), expected="'auto' where layers or a projection are given")
     chosen: Sequence[str] = "all" if layers is None else layers
@@ -61,26 +64,29 @@ class Queries(NamedTuple):
 
 
 def make_queries(gradients: Gradients, checkpoints: Checkpoints, test: Any, region: Any = None, *,
-                 batch_size: int = 32) -> Queries:
+                 batch_size: int = 32, like: Sequence[int] | None = None) -> Queries:
     """Rows of every test image, on the device of the model.
 
     Parameters
     ----------
     test : images and masks; see `Stream`
-    region : for each test image bool (*space), the voxels that count; None for all
+    region : for each test image bool (*space), the voxels that count; None for all. An image with an empty region shows
+        no class
+    like : shape of a training image, whose modalities and number of axes a test image has
 
     Raises
     ------
     ShapeError, DtypeError : regions of another number, shape or type
     ContentError : test images that differ from pass to pass; others as in `Stream`
     """
-    stream, rows, digests = Stream(test, "test"), list[Tensor](), list[Any]()
+    stream, rows, digests = Stream(test, "test", like=like), list[Tensor](), list[Any]()
     if region is not None and len(region) != len(stream):
         raise ShapeError("region", found=len(region), expected=f"{len(stream)}, one for each test image")
     compute = InParts(lambda batch: rows_of(gradients, batch, "test", _stacked(region, batch.start, batch.stop)), batch_size)
     for t in range(len(checkpoints)):
         checkpoints.load(t, gradients.model)
-        found = [(compute(batch), batch.digests(), batch.present(gradients.classes)) for batch in stream.batches(batch_size)]
+        found = [(compute(batch), batch.digests(), _shown(batch, gradients.classes, region))
+                 for batch in stream.batches(batch_size)]
         rows.append(torch.cat([row for row, _, _ in found]))
         digests.append(np.concatenate([digest for _, digest, _ in found]))
         if not np.array_equal(digests[0], digests[t]):
@@ -91,7 +97,16 @@ def make_queries(gradients: Gradients, checkpoints: Checkpoints, test: Any, regi
 
 def _stacked(region: Any, start: int, stop: int) -> Tensor | None:
     """The regions of a batch."""
-    return None if region is None else torch.stack([torch.as_tensor(each) for each in region[start:stop]])
+    if region is None: return None
+    found = [torch.as_tensor(each) for each in region[start:stop]]
+    if len(shapes := {tuple(each.shape) for each in found}) == 1: return torch.stack(found)
+    raise ShapeError(f"region[{start}:{stop}]", found=" and ".join(map(str, sorted(shapes))), expected="the space of each image")
+
+
+def _shown(batch: Batch, classes: Sequence[int], region: Any) -> Tensor:
+    """(n, C) whether a class occurs in a mask, and the region is not empty."""
+    inside, found = _stacked(region, batch.start, batch.stop), batch.present(classes)
+    return found if inside is None else found & inside.cpu().flatten(1).any(1)[:, None]
 
 # %% ../../nbs/library/influence/tracin.ipynb #77386d25
 MAX_SCORES = 10**8   # numbers that `scores` returns at most
@@ -122,7 +137,8 @@ class SegmentationTracIn:
     Raises
     ------
     ContentError : a checkpoint that does not fit the model; others as in `Checkpoints`
-    OptionError : learning rates in another number, or negative
+    OptionError : learning rates in another number, or negative; a batch size below 1
+    DtypeError : a model that is no module
 
     Source: Torda et al. 2025; Pruthi et al. 2020, eq. 5.
 
@@ -136,10 +152,13 @@ class SegmentationTracIn:
                  head: str = "auto", layers: Sequence[str] | Literal["all"] | None = None, projection: int | None = None,
                  loss: str = "dice", classes: Sequence[int] | None = None, bias: bool = False, batch_size: int = 32,
                  device: str | torch.device | None = None, seed: int = 0) -> None:
+        if not isinstance(model, nn.Module): raise DtypeError("model", found=type(model).__name__, expected="a torch module")
         self.model = copy.deepcopy(model).to(choose_device(device)).eval()
         self.checkpoints = Checkpoints(self.model, checkpoints)
         self.learning_rates = _checked_rates(learning_rates, len(self.checkpoints))
-        self.batch_size = batch_size
+        self.batch_size: int = batch_size
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise OptionError("batch_size", found=batch_size, expected="a whole number, at least 1")
         self._options: dict[str, Any] = {"head": head, "layers": layers, "projection": projection, "loss": loss,
                                          "classes": classes, "bias": bias, "seed": seed}
 
@@ -189,15 +208,21 @@ class SegmentationTracIn:
 
     def _queries(self, test: Any, region: Any) -> Queries:
         self._fitted()
-        return make_queries(self.gradients_, self.checkpoints, test, region, batch_size=self.batch_size)
+        return make_queries(self.gradients_, self.checkpoints, test, region, batch_size=self.batch_size,
+                            like=self.index_.about["image"])
 
-    def _products(self, queries: Queries) -> Iterator[tuple[int, Tensor]]:
-        """Scores (n_test, n, C, C) of n training images at a time, and the number of the first."""
-        beside = queries.present.numel() * len(self.classes_) * queries.rows[0].element_size()
-        for start, stop in self._fitted().chunks(beside):
-            parts = (rate * self.gradients_.products(rows, self.index_.read(t, start, stop).to(rows.device))
-                     for t, (rate, rows) in enumerate(zip(self.learning_rates, queries.rows)))
-            yield start, functools.reduce(torch.add, parts)
+    def _products(self, queries: Queries, tests: Places = None, trains: Places = None) -> Iterator[tuple[int, Tensor]]:
+        """Scores (n_test, n, C, C) of n training images at a time, and the number of the first; see `HeadGradients.products`."""
+        pairs = math.prod(len(self.classes_) if places is None else 1 for places in (tests, trains))
+        for start, stop in self._fitted().chunks(len(queries.present) * pairs * queries.rows[0].element_size()):
+            yield start, self._summed(start, stop, lambda t, rows: self.gradients_.products(queries.rows[t], rows, tests, trains))
+
+    def _summed(self, start: int, stop: int, products: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Products with the rows of some training images, weighed by the learning rates and summed over the checkpoints."""
+        device = next(self.model.parameters()).device
+        with as_written(device):
+            return functools.reduce(torch.add, (rate * products(t, self.index_.read(t, start, stop).to(device))
+                                                for t, rate in enumerate(self.learning_rates)))
 
     def scores(self, test: Any, *, region: Any = None) -> Tensor:
         """T (n_test, n_train, C, C): test image, training image, test class, train class.
@@ -219,7 +244,9 @@ class SegmentationTracIn:
     def image_scores(self, test: Any, *, region: Any = None) -> Tensor:
         """(n_test, n_train) scores of whole images, the sum over all pairs of classes; arguments as for `scores`."""
         _check_size(len(Stream(test, "test")) * self._fitted().n)
-        return torch.cat([part.sum((2, 3)).cpu() for _, part in self._products(self._queries(test, region))], 1)
+        everything = range(len(self.classes_))
+        chunks = self._products(self._queries(test, region), everything, everything)
+        return torch.cat([part[..., 0, 0].cpu() for _, part in chunks], 1)
 
     def rank(self, test: Any, *, top: int = 20, test_class: int | None = None, train_class: TrainClass = "same",
              region: Any = None, by_patient: str | None = None, exclude: Sequence[int] | Tensor = ()) -> Ranking:
@@ -240,7 +267,7 @@ class SegmentationTracIn:
         """
         tests, trains = pair_classes(self.classes_, test_class, train_class)
         queries = self._queries(test, region)
-        chunks = ((start, part[:, :, tests][..., trains].sum((2, 3)).cpu()) for start, part in self._products(queries))
+        chunks = ((start, part[..., 0, 0].cpu()) for start, part in self._products(queries, tests, trains))
         train_has = torch.from_numpy(np.array(self.index_.present))[:, trains].any(1)
         return rank_chunks(chunks, queries.present[:, tests].any(1), train_has, top=top, test_class=test_class,
                            train_class=train_class, by_patient=by_patient, patients=self.patients_, exclude=exclude)
@@ -251,21 +278,23 @@ class SegmentationTracIn:
         Parameters
         ----------
         train_class : None for the image as a whole; an image without the class has 0
+
+        Raises
+        ------
+        OptionError : not a class of interest
         """
-        at = slice(None) if train_class is None else pair_classes(self.classes_, train_class, "same")[0]
-        device, found = next(self.model.parameters()).device, list[Tensor]()
-        for start, stop in self._fitted().chunks():
-            parts = (rate * self.gradients_.self_products(self.index_.read(t, start, stop).to(device))[:, at][:, :, at]
-                     for t, rate in enumerate(self.learning_rates))
-            found.append(functools.reduce(torch.add, parts).sum((1, 2)).cpu())
-        return torch.cat(found)
+        _, at = pair_classes(self.classes_, None, "all" if train_class is None else train_class)
+        chunks = self._fitted().chunks()
+        parts = (self._summed(*chunk, lambda t, rows: self.gradients_.self_products(rows, at)) for chunk in chunks)
+        return torch.cat([part[:, 0, 0].cpu() for part in parts])
 
 
 def _checked_rates(rates: Sequence[float] | None, n: int) -> tuple[float, ...]:
     """A learning rate for each checkpoint."""
-    found = (1.0,) * n if rates is None else tuple(map(float, rates))
+    if isinstance(rates, Real): found: tuple[float, ...] = ()
+    else: found = (1.0,) * n if rates is None else tuple(map(float, rates))
     if len(found) == n and all(math.isfinite(rate) and rate >= 0 for rate in found): return found
-    raise OptionError("learning_rates", found=found, expected=f"{n} finite numbers, at least 0, one for each checkpoint")
+    raise OptionError("learning_rates", found=rates, expected=f"{n} finite numbers, at least 0, one for each checkpoint")
 
 
 def _check_size(n: int) -> None:
