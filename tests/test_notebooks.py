@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def test_figures_carry_label_caption_and_alternative_text(path):
     drawn = [cell for cell in code_cells(path) if any("image/png" in output.get("data", {}) for output in cell.outputs)]
     missing = {cell.source.splitlines()[0]: {"label", "fig-cap", "fig-alt"} - set(directives(cell.source)[0]) for cell in drawn}
     assert not any(missing.values()), missing
+
+
+def test_a_label_stands_once_in_the_book():
+    found = [directives(cell.source)[0] for path in ALL for cell in code_cells(path)]
+    labels = Counter(directive["label"] for directive in found if "label" in directive)
+    assert not [label for label, n in labels.items() if n > 1]
 
 
 @every_chapter

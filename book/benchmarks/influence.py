@@ -1,6 +1,7 @@
 """What influence costs beside a forward pass, beside captum, and on a million images."""
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from captum.influence import TracInCP
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from medxai.influence.residuals import losses_per_class
 
 REPEATS = 5
 WIDTH, SIDE, N_TRAIN, N_TEST = 16, 96, 96, 16
+N_SLICES, PIECE = 10**6, 10**4
 
 
 def setting(n_train: int = N_TRAIN, n_test: int = N_TEST, side: int = SIDE) -> tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]:
@@ -117,4 +120,35 @@ def side_by_side(name: str, layers: list[str], options: dict[str, Any]) -> dict[
             "largest_relative_difference": float(f"{(scores - theirs).abs().max() / theirs.abs().max():.1e}")}
 
 
+def million_slices() -> dict[str, Any]:
+    """An index of a million slices by the paper's head, its rows simulated: size, and one query for the top 20."""
+    network = tumour_unet(width=64)
+    test = torch.randn(1, 4, 32, 32), torch.randint(0, 4, (1, 32, 32))
+    with tempfile.TemporaryDirectory() as folder:
+        made = simulated(network, Path(folder))
+        tracin = SegmentationTracIn(network, [network.state_dict()]).index(folder=folder)
+        tracin.rank(test, top=20, test_class=3)
+        times = [seconds(lambda: tracin.rank(test, top=20, test_class=3)) for _ in range(3)]
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    return {"slices": N_SLICES, "numbers": tracin.index_.width, "checkpoints": 1, "gigabytes": round(size / 1e9, 2),
+            "seconds_to_write": round(made, 1), "seconds_a_query": round(statistics.median(times), 2)}
+
+
+def simulated(network: nn.Module, folder: Path) -> float:
+    """Put a whole index with random rows into a folder; seconds that it took."""
+    example = torch.randn(2, 4, 32, 32), torch.randint(0, 4, (2, 32, 32))
+    about = SegmentationTracIn(network, [network.state_dict()]).index(example, progress=False).index_.about
+    started, rng, width = time.perf_counter(), np.random.default_rng(0), about["width"]
+    np.save(folder / "present.npy", np.ones((N_SLICES, 3), bool))
+    np.save(folder / "digests.npy", np.zeros((N_SLICES, 16), np.uint8))
+    rows = np.lib.format.open_memmap(folder / "rows_0.npy", mode="w+", dtype=np.float32, shape=(N_SLICES, width))
+    with open(folder / "rows_0.npy", "r+b") as file:
+        file.seek(rows.offset)
+        del rows
+        for _ in range(N_SLICES // PIECE): file.write(rng.standard_normal((PIECE, width), np.float32).tobytes())
+    (folder / "index.json").write_text(json.dumps({**about, "n_images": N_SLICES, "done": [N_SLICES]}))
+    return time.perf_counter() - started
+
+
 benchmark_over_forward_passes, benchmark_against_captum = over_forward_passes, against_captum
+benchmark_million_slices = million_slices
