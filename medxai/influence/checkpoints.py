@@ -144,6 +144,7 @@ class Checkpoints:
         if not sources: raise OptionError("checkpoints", found="none", expected="at least 1")
         self.sources = list(sources)
         self.digests: tuple[str, ...] = ()
+        self._states = [_file_state(source) for source in self.sources]   # before reading: what changes later is seen
         for t in range(len(self.sources)):
             digest = checkpoint_digest(self._read(t, model))
             if digest in self.digests:
@@ -166,8 +167,20 @@ class Checkpoints:
         ------
         ContentError : it is no longer what it was at the start
         """
-        weights = self._read(t, model)
-        if checkpoint_digest(weights) != self.digests[t]:
-            raise ContentError(self._name(t), found="other weights than at first", expected="a checkpoint that stays as it is",
-                               hint=_VIEWS if isinstance(self.sources[t], Mapping) else "")
+        state, weights = _file_state(self.sources[t]), self._read(t, model)
+        if state is None or state != self._states[t]: self._check(t, weights)
+        self._states[t] = state
         model.load_state_dict(weights)
+
+    def _check(self, t: int, weights: Mapping[str, Tensor]) -> None:
+        """Refuse weights that are not those of the start."""
+        if checkpoint_digest(weights) == self.digests[t]: return
+        raise ContentError(self._name(t), found="other weights than at first", expected="a checkpoint that stays as it is",
+                           hint=_VIEWS if isinstance(self.sources[t], Mapping) else "")
+
+
+def _file_state(source: Source) -> tuple[int, int, int] | None:
+    """Size, time and inode of a file; None for weights in memory, and where there is no file."""
+    if not isinstance(source, (str, Path)) or not Path(source).is_file(): return None
+    found = Path(source).stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -71,7 +71,7 @@ def make_queries(gradients: Gradients, checkpoints: Checkpoints, test: Any, regi
     ----------
     test : images and masks; see `Stream`
     region : for each test image bool (*space), the voxels that count; None for all. An image with an empty region shows
-        no class
+        no class, nor, for cross-entropy, a class that its region lacks
     like : shape of a training image, whose modalities and number of axes a test image has
 
     Raises
@@ -85,7 +85,7 @@ def make_queries(gradients: Gradients, checkpoints: Checkpoints, test: Any, regi
     compute = InParts(lambda batch: rows_of(gradients, batch, "test", _stacked(region, batch.start, batch.stop)), batch_size)
     for t in range(len(checkpoints)):
         checkpoints.load(t, gradients.model)
-        found = [(compute(batch), batch.digests(), _shown(batch, gradients.classes, region))
+        found = [(compute(batch), batch.digests(), _shown(batch, gradients, region))
                  for batch in stream.batches(batch_size)]
         rows.append(torch.cat([row for row, _, _ in found]))
         digests.append(np.concatenate([digest for _, digest, _ in found]))
@@ -103,10 +103,17 @@ def _stacked(region: Any, start: int, stop: int) -> Tensor | None:
     raise ShapeError(f"region[{start}:{stop}]", found=" and ".join(map(str, sorted(shapes))), expected="the space of each image")
 
 
-def _shown(batch: Batch, classes: Sequence[int], region: Any) -> Tensor:
-    """(n, C) whether a class occurs in a mask, and the region is not empty."""
-    inside, found = _stacked(region, batch.start, batch.stop), batch.present(classes)
-    return found if inside is None else found & inside.cpu().flatten(1).any(1)[:, None]
+def _shown(batch: Batch, gradients: Gradients, region: Any) -> Tensor:
+    """(n, C) whether a class has a gradient: it occurs in the mask and the region is not empty.
+
+    Cross-entropy is a sum over the voxels of the class, so that the class must occur in the region. Dice has a gradient at
+    every voxel.
+    """
+    inside, found = _stacked(region, batch.start, batch.stop), batch.present(gradients.classes)
+    if inside is None: return found
+    if gradients.description["loss"] == "cross_entropy":
+        return Batch(batch.start, batch.images, batch.masks.where(inside.cpu(), -1)).present(gradients.classes)
+    return found & inside.cpu().flatten(1).any(1)[:, None]
 
 # %% ../../nbs/library/influence/tracin.ipynb #77386d25
 MAX_SCORES = 10**8   # numbers that `scores` returns at most
