@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
-from ..core.errors import OptionError
+from ..core.errors import OptionError, ShapeError
 
 Array = NDArray[Any]
 
@@ -67,10 +67,16 @@ def network_courses(neural: Array, slow_share: Array, n_volumes: int, tr: float)
     neural : (S, 5, F, 2) standard normal numbers, for the frequencies of `frequencies`
     slow_share : (S, 5) share of the power that lies in slow-5
 
-    >>> network_courses(np.ones((1, 5, 10, 2)), np.full((1, 5), 0.5), 60, 2.0).shape
+    Raises
+    ------
+    OptionError : a scan that is too short, or too slow for the band
+    ShapeError : another number of frequencies
+
+    >>> network_courses(np.ones((1, 5, 11, 2)), np.full((1, 5), 0.5), 60, 2.0).shape
     (1, 5, 60)
     """
     hertz = frequencies(n_volumes, tr)
+    if neural.shape[1:] != (5, len(hertz), 2): raise ShapeError("neural", found=neural.shape, expected=f"(S, 5, {len(hertz)}, 2)")
     mixed = np.linalg.cholesky(CORRELATION) @ neural.reshape(len(neural), 5, -1).astype(np.float64)
     mixed = mixed.reshape(neural.shape)
     coefficients = (mixed[..., 0] + 1j * mixed[..., 1]) * response(hertz) / np.sqrt(hertz)
@@ -87,7 +93,7 @@ def drift(weights: Array, n_volumes: int) -> Array:
     """(S, T) half a wave and a whole one, with weights (S, 2).
 
     >>> drift(np.ones((1, 2)), 3).round(3)
-    array([[ 1.366,  0.   , -0.366]])
+    array([[ 1.366, -1.   , -0.366]])
     """
     at = (np.arange(n_volumes) + 0.5) / n_volumes
     return np.asarray(weights @ np.cos(np.pi * np.outer((1, 2), at)))
