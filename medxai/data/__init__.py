@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     from medxai.data.mri import MRI_SETS, load_mri
     from medxai.data.phantom import Phantom, PhantomCases
     from medxai.data.scaling import standardise
+    from medxai.data.surgery import SimulatedNetworks, SurgeryCohort
     from medxai.data.volumes import CaseFiles, read_case
 
 # %% auto #0
-__all__ = ['IMAGE_SETS', 'MRI_SETS', 'Case', 'CaseFiles', 'CaseFolder', 'ImageDataset', 'Phantom', 'PhantomCases', 'Slices',
-           'Split', 'cropped', 'first_available', 'load_images', 'load_mri', 'read_case', 'resampled', 'split_patients',
-           'standardise', 'within_brain']
+__all__ = ['IMAGE_SETS', 'MRI_SETS', 'Case', 'CaseFiles', 'CaseFolder', 'ImageDataset', 'Phantom', 'PhantomCases',
+           'SimulatedNetworks', 'Slices', 'Split', 'SurgeryCohort', 'cropped', 'first_available', 'load_images',
+           'load_mri', 'read_case', 'resampled', 'split_patients', 'standardise', 'within_brain']
 
 # %% ../../nbs/library/data/api.ipynb #49167373
-_all_ = ["IMAGE_SETS", "MRI_SETS", "Case", "CaseFiles", "CaseFolder", "ImageDataset", "Phantom", "PhantomCases", "Slices",
-         "Split", "cropped", "first_available", "load_images", "load_mri", "read_case", "resampled", "split_patients",
-         "standardise", "within_brain"]
+_all_ = ["IMAGE_SETS", "MRI_SETS", "Case", "CaseFiles", "CaseFolder", "ImageDataset", "Phantom", "PhantomCases",
+         "SimulatedNetworks", "Slices", "Split", "SurgeryCohort", "cropped", "first_available", "load_images", "load_mri",
+         "read_case", "resampled", "split_patients", "standardise", "within_brain"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={
     "cases": ["Case", "CaseFolder"], "cohorts": ["Slices", "split_patients"], "grids": ["cropped", "resampled", "within_brain"],
     "images": ["IMAGE_SETS", "ImageDataset", "Split", "first_available", "load_images"], "mri": ["MRI_SETS", "load_mri"],
     "phantom": ["Phantom", "PhantomCases"], "scaling": ["standardise"],
-    "volumes": ["CaseFiles", "read_case"]})
+    "surgery": ["SimulatedNetworks", "SurgeryCohort"], "volumes": ["CaseFiles", "read_case"]})
