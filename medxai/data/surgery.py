@@ -83,7 +83,7 @@ class SimulatedNetworks:
         return f"SimulatedNetworks({len(self)} scans of {len(set(self.patient))} people; {', '.join(self.names)}; {space})"
 
 # %% ../../nbs/library/data/surgery.ipynb #e31e0efb
-Key = tuple[str, str]   # patient and session
+Key = tuple[str, ...]   # patient and session, and the run where a session has several
 SCANNER_SPREAD = (0.1, 0.1, 0.15)   # SD between scans of log gain, log noise and log grain
 GRAIN = 5.0   # mm
 
@@ -96,14 +96,15 @@ def states(seed: int, keys: Sequence[Key]) -> Array:
     """
     recovered = {"before": lambda _: 0.0, "control": lambda _: CONTROL_STATE,
                  "after": lambda patient: 1 + RECOVERY_SD * float(normals(seed, "recovery", (patient,), ()))}
-    return np.array([recovered[session](patient) for patient, session in keys])
+    return np.array([recovered[session](patient) for patient, session, *_ in keys])
 
 
-def _two_levels(seed: int, purpose: str, keys: Sequence[Key], shape: tuple[int, ...], of_patient: float, of_scan: float) -> Array:
-    """(S, *shape) of normal numbers, a part with the patient and a part with the scan, each with its own SD."""
-    people = np.stack([normals(seed, f"{purpose} of patient", (patient,), shape) for patient, _ in keys])
-    scans = np.stack([normals(seed, f"{purpose} of scan", key, shape) for key in keys])
-    return of_patient * people.astype(np.float64) + of_scan * scans
+def _two_levels(seed: int, purpose: str, keys: Sequence[Key], shape: tuple[int, ...], of_patient: float,
+                of_session: float) -> Array:
+    """(S, *shape) of normal numbers, a part with the patient and a part with the session, each with its own SD."""
+    people = np.stack([normals(seed, f"{purpose} of patient", key[:1], shape) for key in keys])
+    sessions = np.stack([normals(seed, f"{purpose} of scan", key[:2], shape) for key in keys])
+    return of_patient * people.astype(np.float64) + of_session * sessions
 
 
 def standings(seed: int, keys: Sequence[Key], effect: float) -> Array:
@@ -122,8 +123,8 @@ def scanners(seed: int, keys: Sequence[Key], shift: float) -> Array:
     >>> scanners(0, [("patient001", "after")], 0.0).shape
     (1, 3)
     """
-    by_chance = np.stack([normals(seed, "scanner", key, (3,)) for key in keys])
-    moved = by_chance + shift * np.array([session == "after" for _, session in keys])[:, None]
+    by_chance = np.stack([normals(seed, "scanner", key[:2], (3,)) for key in keys])
+    moved = by_chance + shift * np.array([key[1] == "after" for key in keys])[:, None]
     return np.asarray(np.exp(moved * SCANNER_SPREAD) * (1, 1, GRAIN))
 
 # %% ../../nbs/library/data/surgery.ipynb #f5fdcb40
@@ -141,14 +142,14 @@ def _sources(cohort: SurgeryCohort, seed: int, keys: Sequence[Key]) -> Simulated
     maps = network_maps(quantities[..., 1], shifts, grid) * height[..., None, None, None]
     neural = np.stack([normals(seed, "neural", key, (5, len(hertz), 2)) for key in keys])
     courses = network_courses(neural, quantities[..., 2], cohort.n_volumes, cohort.tr)
-    patient, session = zip(*keys)
+    patient, session = zip(*(key[:2] for key in keys))
     return SimulatedNetworks(maps, courses, patient, session, states(seed, keys) / CONTROL_STATE,
                              _effects(keys, quantities, scanner), float(cohort.tr), grid.affine)
 
 
 def _effects(keys: Sequence[Key], quantities: Array, scanner: Array) -> pd.DataFrame:
     """The table of `SimulatedNetworks`."""
-    index = pd.DataFrame([(*key, name) for key in keys for name in NETWORKS], columns=["patient", "session", "network"])
+    index = pd.DataFrame([(*key[:2], name) for key in keys for name in NETWORKS], columns=["patient", "session", "network"])
     of_network = pd.DataFrame(quantities.reshape(-1, 3), columns=list(QUANTITIES))
     of_scan = pd.DataFrame(scanner.repeat(5, 0), columns=["gain", "noise", "grain"])
     return pd.concat([index, of_network, of_scan], axis=1)
@@ -160,11 +161,11 @@ def _nuisances(seed: int, key: Key, n_volumes: int) -> tuple[Array, Array]:
     return drift(normals(seed, "drift", key, (1, 2)), n_volumes)[0], moved[0]
 
 
-def _found(source: SimulatedNetworks, seed: int) -> SimulatedNetworks:
+def _found(source: SimulatedNetworks, seed: int, keys: Sequence[Key]) -> SimulatedNetworks:
     """What dual regression finds of sources, made in place."""
     grid, n_volumes = template_grid(round(source.affine[0, 0])), source.courses.shape[-1]
     scanner = source.scan_effects[["noise", "grain"]].to_numpy()[::5]
-    for maps, courses, key, (noise, grain) in zip(source.maps, source.courses, zip(source.patient, source.session), scanner):
+    for maps, courses, key, (noise, grain) in zip(source.maps, source.courses, keys, scanner):
         error = smooth_noise(normals(seed, "error of map", key, maps.shape), grain, grid) * grid.brain
         maps *= np.float32(n_volumes ** 0.5)
         maps += np.float32(noise) * error
@@ -187,6 +188,7 @@ class SurgeryCohort:
     scanner : how much gain, noise and grain are larger in all scans after surgery, in SD between scans
     voxel_size : whole mm, 3 to 12
     n_volumes, tr : volumes in a scan, and seconds between them
+    n_runs : scans in a session, one after the other; runs of a session share its quantities and its scanner
 
     Raises
     ------
@@ -205,9 +207,10 @@ class SurgeryCohort:
     voxel_size: float = 8.0
     n_volumes: int = 200
     tr: float = 2.0
+    n_runs: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("n_patients", 1), ("n_controls", 0), ("n_volumes", 1)):
+        for name, least in (("n_patients", 1), ("n_controls", 0), ("n_volumes", 1), ("n_runs", 1)):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < least:
                 raise OptionError(name, found=value, expected=f"a whole number, at least {least}")
@@ -225,7 +228,7 @@ class SurgeryCohort:
 
     def networks(self, seed: int = 0) -> SimulatedNetworks:
         """z-maps and courses as ICA and dual regression would give them, before and after for each patient, then controls."""
-        return _found(self.sources(seed), seed)
+        return _found(self.sources(seed), seed, self._keys(None))
 
     def sources(self, seed: int = 0, patients: int | Sequence[str] | None = None) -> SimulatedNetworks:
         """The true networks in the files of `scans`: maps in per cent of the mean signal, and courses of variance 1.
@@ -252,19 +255,20 @@ class SurgeryCohort:
         -------
         a table with columns image (path), patient, session and tr (seconds)
         """
-        rows = [(str(_write(self, Path(folder), seed, key)), *key, float(self.tr)) for key in self._keys(patients)]
+        rows = [(str(_write(self, Path(folder), seed, key)), *key[:2], float(self.tr)) for key in self._keys(patients)]
         _describe(Path(folder))
         return pd.DataFrame(rows, columns=["image", "patient", "session", "tr"])
 
     def _keys(self, patients: int | Sequence[str] | None) -> list[Key]:
-        """Patient and session of each scan."""
+        """Patient and session of each scan, and its run where there are several."""
         chosen = self.people if patients is None else self.people[:patients] if isinstance(patients, int) else tuple(patients)
         unknown = sorted(set(chosen) - set(self.people))
         if unknown or not chosen or (isinstance(patients, int) and not 1 <= patients <= len(self.people)):
             found = unknown[0] if unknown else patients
             raise OptionError("patients", found=found, expected=f"1 to {len(self.people)}, or names from {self.people[0]}")
         sessions = {"patient": ("before", "after"), "control": ("control",)}
-        return [(name, session) for name in chosen for session in sessions[name[:7]]]
+        runs = [()] if self.n_runs == 1 else [(f"run-{run}",) for run in range(1, self.n_runs + 1)]
+        return [(name, session, *run) for name in chosen for session in sessions[name[:7]] for run in runs]
 
 # %% ../../nbs/library/data/surgery.ipynb #dd18b451
 def _volumes(cohort: SurgeryCohort, seed: int, key: Key) -> Array:
@@ -293,8 +297,8 @@ def _patterns(grid: Grid, seed: int, key: Key) -> tuple[Array, Array]:
 def _write(cohort: SurgeryCohort, folder: Path, seed: int, key: Key) -> Path:
     """Path of a scan, which is complete."""
     import nibabel
-    patient, session = key
-    name = f"sub-{patient}_ses-{session}_task-rest_space-MNI152NLin2009aSym_desc-preproc_bold.nii.gz"
+    patient, session, *run = key
+    name = "_".join([f"sub-{patient}", f"ses-{session}", "task-rest", *run, "space-MNI152NLin2009aSym_desc-preproc_bold.nii.gz"])
     path = folder / f"sub-{patient}" / f"ses-{session}" / "func" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nibabel.Nifti1Image(_volumes(cohort, seed, key), template_grid(int(cohort.voxel_size)).affine)

@@ -100,7 +100,7 @@ def as_networks(source: Any, *, fitted_on: Iterable[str] = ()) -> Networks:
 
     Parameters
     ----------
-    source : has at least `maps`, `courses`, `names`, `patient` and `session`
+    source : has at least `maps`, `courses`, `names`, `patient` and `session`; arrays of numpy will do
     fitted_on : patients that an extractor of these networks saw, if it was fitted on any
 
     Raises
@@ -112,7 +112,8 @@ def as_networks(source: Any, *, fitted_on: Iterable[str] = ()) -> Networks:
         raise DtypeError("networks", found=f"{type(source).__name__} without {', '.join(missing)}", expected="Networks",
                          hint="Extract them first, with NetworkExtractor.")
     given = {field.name: getattr(source, field.name) for field in fields(Networks) if hasattr(source, field.name)}
-    return Networks(**{"fitted_on": frozenset(fitted_on)} | given)
+    tensors = {name: torch.as_tensor(given[name]) for name in ("maps", "courses")}
+    return Networks(**{"fitted_on": frozenset(fitted_on)} | given | tensors)
 
 
 def save_networks(path: str | Path, networks: Networks) -> Path:
