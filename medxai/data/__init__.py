@@ -10,25 +10,31 @@ import lazy_loader
 if TYPE_CHECKING:
     from medxai.data.cases import Case, CaseFolder
     from medxai.data.cohorts import Slices, split_patients
+    from medxai.data.fmri import FMRI_SETS, load_fmri
     from medxai.data.grids import cropped, resampled, within_brain
     from medxai.data.images import IMAGE_SETS, ImageDataset, Split, first_available, load_images
     from medxai.data.mri import MRI_SETS, load_mri
     from medxai.data.phantom import Phantom, PhantomCases
     from medxai.data.scaling import standardise
+    from medxai.data.scans import TrWarning, paired, read_scan, read_scans, require_paired, same_tr, scans_table, tr_by_session
     from medxai.data.surgery import SimulatedNetworks, SurgeryCohort
     from medxai.data.volumes import CaseFiles, read_case
 
 # %% auto #0
-__all__ = ['IMAGE_SETS', 'MRI_SETS', 'Case', 'CaseFiles', 'CaseFolder', 'ImageDataset', 'Phantom', 'PhantomCases',
-           'SimulatedNetworks', 'Slices', 'Split', 'SurgeryCohort', 'cropped', 'first_available', 'load_images',
-           'load_mri', 'read_case', 'resampled', 'split_patients', 'standardise', 'within_brain']
+__all__ = ['FMRI_SETS', 'IMAGE_SETS', 'MRI_SETS', 'Case', 'CaseFiles', 'CaseFolder', 'ImageDataset', 'Phantom', 'PhantomCases',
+           'SimulatedNetworks', 'Slices', 'Split', 'SurgeryCohort', 'TrWarning', 'cropped', 'first_available',
+           'load_fmri', 'load_images', 'load_mri', 'paired', 'read_case', 'read_scan', 'read_scans', 'require_paired',
+           'resampled', 'same_tr', 'scans_table', 'split_patients', 'standardise', 'tr_by_session', 'within_brain']
 
 # %% ../../nbs/library/data/api.ipynb #49167373
-_all_ = ["IMAGE_SETS", "MRI_SETS", "Case", "CaseFiles", "CaseFolder", "ImageDataset", "Phantom", "PhantomCases",
-         "SimulatedNetworks", "Slices", "Split", "SurgeryCohort", "cropped", "first_available", "load_images", "load_mri",
-         "read_case", "resampled", "split_patients", "standardise", "within_brain"]
+_all_ = ["FMRI_SETS", "IMAGE_SETS", "MRI_SETS", "Case", "CaseFiles", "CaseFolder", "ImageDataset", "Phantom", "PhantomCases",
+         "SimulatedNetworks", "Slices", "Split", "SurgeryCohort", "TrWarning", "cropped", "first_available", "load_fmri",
+         "load_images", "load_mri", "paired", "read_case", "read_scan", "read_scans", "require_paired", "resampled", "same_tr",
+         "scans_table", "split_patients", "standardise", "tr_by_session", "within_brain"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={
-    "cases": ["Case", "CaseFolder"], "cohorts": ["Slices", "split_patients"], "grids": ["cropped", "resampled", "within_brain"],
+    "cases": ["Case", "CaseFolder"], "cohorts": ["Slices", "split_patients"],
+    "fmri": ["FMRI_SETS", "load_fmri"], "grids": ["cropped", "resampled", "within_brain"],
     "images": ["IMAGE_SETS", "ImageDataset", "Split", "first_available", "load_images"], "mri": ["MRI_SETS", "load_mri"],
     "phantom": ["Phantom", "PhantomCases"], "scaling": ["standardise"],
+    "scans": ["TrWarning", "paired", "read_scan", "read_scans", "require_paired", "same_tr", "scans_table", "tr_by_session"],
     "surgery": ["SimulatedNetworks", "SurgeryCohort"], "volumes": ["CaseFiles", "read_case"]})
