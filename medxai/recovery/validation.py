@@ -84,7 +84,7 @@ def patient_folds(groups: Iterable[Any], y: ArrayLike, *, n_folds: int = 5, seed
     for number, (_, test) in enumerate(splitter.split(labels, labels, patients)): folds[test] = number
     return folds
 
-# %% ../../nbs/library/recovery/validation.ipynb #38233a7f
+# %% ../../nbs/library/recovery/validation.ipynb #b5b087fc
 def _parts(step: Any) -> Iterator[Any]:
     """A step, its parameters at any depth, and the owners of methods among them."""
     yield step
@@ -115,16 +115,18 @@ def refuse_seen(thing: str, seen: set[str], tested: Iterable[Any]) -> None:
     Raises
     ------
     ContentError : there are any
+
+    >>> refuse_seen("networks", {"ann"}, ["bob", "cem"])
     """
     if both := seen & {str(patient) for patient in tested}:
         raise ContentError(thing, found=f"fitted on patients that are to be tested: {_named(both)}", expected="others",
-                           hint="Give cross_validate the scans and an unfitted pipeline: it fits everything in each fold.")
+                           hint="cross_validate takes the scans and an unfitted pipeline, and fits everything in each fold.")
 
 
 def _steps(pipeline: Any) -> list[Any]:
     """The steps of a pipeline that do something, or the estimator itself."""
-    steps = [step for _, step in pipeline.steps] if hasattr(pipeline, "steps") else [pipeline]
-    return [step for step in steps if step is not None and not isinstance(step, str)]
+    steps = getattr(pipeline, "steps", [("", pipeline)])
+    return [step for _, step in steps if step is not None and not isinstance(step, str)]
 
 # %% ../../nbs/library/recovery/validation.ipynb #1e2f60a7
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def _matches(fold: int, networks: Networks | None) -> pd.DataFrame:
     names, match = (networks.names, networks.match) if networks and networks.match is not None else ((), ())
     return pd.DataFrame({"fold": fold, "network": list(names), "match": [float(value) for value in match]})
 
-# %% ../../nbs/library/recovery/validation.ipynb #c1849baa
+# %% ../../nbs/library/recovery/validation.ipynb #005a52cf
 def _arrays(cases: pd.DataFrame) -> tuple[NDArray[Any], Integers, NDArray[np.float64], Integers]:
     """Patient (S,), truth (S,), probability (S, K) and fold (S,) of cases, by scan number and in the order of the networks."""
     names = list(dict.fromkeys(cases["network"]))
@@ -221,8 +223,7 @@ def _arrays(cases: pd.DataFrame) -> tuple[NDArray[Any], Integers, NDArray[np.flo
 
 def _mean(values: NDArray[np.float64]) -> float:
     """The mean of those that are numbers; NaN if none is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
 def _summary_row(metric: str, patient: NDArray[Any], truth: Integers, stacked: NDArray[np.float64], n_resamples: int,
@@ -259,14 +260,19 @@ def summarise(reports: Sequence[CrossValidation], *, n_resamples: int = 1000, se
     Raises
     ------
     ContentError : no report, or reports of different scans, networks, states or kinds of folds
+
+    >>> scans = np.arange(8)
+    >>> cases = pd.DataFrame({"scan": scans, "patient": scans // 2, "network": "motor", "fold": scans // 4, "truth": scans % 2,
+    ...                       "probability": 0.3 + 0.4 * (scans % 2)})
+    >>> summarise([CrossValidation(cases, "after", True, pd.DataFrame())], n_resamples=20).loc[("all", "auc")].tolist()
+    [1.0, 0.0, 1.0, 1.0]
     """
     if not reports: raise ContentError("reports", found="none", expected="at least one")
     tables = [_arrays(report.cases) for report in reports]
-    patient, truth, _, _ = tables[0]
-    names = reports[0].networks
+    (patient, truth, _, _), names = tables[0], reports[0].networks
     for report, (people, states, _, _) in zip(reports, tables):
-        same = np.array_equal(people, patient) and np.array_equal(states, truth) and report.networks == names
-        if not same or report.positive != reports[0].positive or report.grouped != reports[0].grouped:
+        same = report.networks == names and (report.positive, report.grouped) == (reports[0].positive, reports[0].grouped)
+        if not same or not np.array_equal(people, patient) or not np.array_equal(states, truth):
             raise ContentError("reports", found="different scans, networks, states or kinds of folds",
                                expected="seeds of one design")
     stacked = np.stack([np.column_stack([folds, p]) for _, _, p, folds in tables])
@@ -276,7 +282,7 @@ def summarise(reports: Sequence[CrossValidation], *, n_resamples: int = 1000, se
     index = pd.MultiIndex.from_tuples(list(rows), names=["network", "metric"])
     return pd.DataFrame(list(rows.values()), index=index, columns=["mean", "sd", "low", "high"])
 
-# %% ../../nbs/library/recovery/validation.ipynb #3fbf26f5
+# %% ../../nbs/library/recovery/validation.ipynb #9bb474eb
 @dataclass(frozen=True)
 class CrossValidation:
     """Out-of-fold probabilities of every scan and network, and what follows from them.
@@ -345,6 +351,16 @@ def cross_validate(pipeline: Any, scans: pd.DataFrame | Networks, groups: Iterab
     ShapeError, DtypeError : lengths that differ, a missing column, other probabilities than one per scan and network
 
     Source: folds by patient are our choice; the paper's abstract says stratified, and not by what.
+
+    >>> import torch
+    >>> class Level:
+    ...     def __sklearn_clone__(self): return Level()
+    ...     def fit(self, networks, y): return self
+    ...     def predict_proba(self, networks): return networks.maps.mean((2, 3, 4)).sigmoid().numpy()
+    >>> maps = torch.linspace(-1, 1, 20).view(20, 1, 1, 1, 1).expand(20, 1, 4, 4, 4)
+    >>> patients, sessions = tuple(f"p{i % 10}" for i in range(20)), ("before",) * 10 + ("after",) * 10
+    >>> cross_validate(Level(), Networks(maps, torch.zeros(20, 1, 50), ("motor",), patients, sessions))
+    CrossValidation(20 scans of 10 patients, 1 networks, 5 folds)
     """
     cohort = _Cohort.of(scans, groups, y, positive)
     folds = patient_folds(cohort.patient, cohort.y, n_folds=n_folds, seed=seed, ungrouped=ungrouped)
@@ -356,7 +372,7 @@ def cross_validate(pipeline: Any, scans: pd.DataFrame | Networks, groups: Iterab
     found = pd.concat(cases).sort_values("scan", kind="stable", ignore_index=True)
     return CrossValidation(found, cohort.positive, not ungrouped, pd.concat(matches, ignore_index=True))
 
-# %% ../../nbs/library/recovery/validation.ipynb #8f185e31
+# %% ../../nbs/library/recovery/validation.ipynb #2de6e938
 def permute_within_patients(y: ArrayLike, groups: Iterable[Any], seed: int = 0) -> NDArray[Any]:
     """(S,) the labels, put in random order within each patient: of two labels, swapped or not.
 
@@ -374,7 +390,7 @@ def permute_within_patients(y: ArrayLike, groups: Iterable[Any], seed: int = 0) 
     """
     labels = np.asarray(y)
     patients, rng, permuted = _checked_groups(groups, len(labels)), np.random.default_rng(seed), labels.copy()
-    for patient in dict.fromkeys(patients.tolist()):
+    for patient in np.unique(patients):
         rows = np.flatnonzero(patients == patient)
         permuted[rows] = labels[rng.permutation(rows)]
     if all(len(np.unique(labels[patients == patient])) == 1 for patient in np.unique(patients)):
