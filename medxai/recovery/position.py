@@ -217,7 +217,7 @@ def recovery_index(networks: Networks, *, before: Any, after: Any, control: Any,
         warnings.warn(f"{told} {', '.join(lost)}: no index there.", stacklevel=2)
     return index
 
-# %% ../../nbs/library/recovery/position.ipynb #55b61161
+# %% ../../nbs/library/recovery/position.ipynb #9f360268
 def _marked(name: str, scans: Any, networks: Networks) -> NDArray[np.bool_]:
     """(S,) True for the scans of a session, or as they are marked."""
     marks = np.array(networks.session) == scans if isinstance(scans, str) else np.asarray(scans)
@@ -242,7 +242,7 @@ def _cohort(networks: Networks, before: Any, after: Any, control: Any, n_folds: 
     for name, rows in (("before", marks[0]), ("control", marks[2])):
         n = len(np.unique(patient[rows]))
         if n < 2 * n_folds: raise ContentError(name, found=f"{n} persons", expected=f"at least {2 * n_folds}, twice the folds")
-    return _Cohort(patient, *marks, _weights(patient, (people, controls), n_resamples, seed))
+    return _Cohort(patient, marks[0], marks[1], marks[2], _weights(patient, (people, controls), n_resamples, seed))
 
 
 def _weights(patient: NDArray[Any], groups: tuple[set[str], ...], n_resamples: int, seed: int) -> Floats:
