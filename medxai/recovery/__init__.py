@@ -8,12 +8,26 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from medxai.recovery.figures import embed_2d, mean_roc, plot_calibration, plot_curves, plot_embedding, plot_recovery, plot_roc
+    from medxai.recovery.metrics import STATE_METRICS, calibration_curve, calibration_errors, state_metrics
     from medxai.recovery.networks import Networks, as_networks, as_states, load_networks, save_networks
+    from medxai.recovery.position import RecoveryIndex, recovery_index
+    from medxai.recovery.validation import CrossValidation, cross_validate, patient_folds, permute_within_patients, summarise
 
 # %% auto #0
-__all__ = ['Networks', 'as_networks', 'as_states', 'load_networks', 'save_networks']
+__all__ = ['CrossValidation', 'Networks', 'RecoveryIndex', 'STATE_METRICS', 'as_networks', 'as_states', 'calibration_curve',
+           'calibration_errors', 'cross_validate', 'embed_2d', 'load_networks', 'mean_roc', 'patient_folds',
+           'permute_within_patients', 'plot_calibration', 'plot_curves', 'plot_embedding', 'plot_recovery', 'plot_roc',
+           'recovery_index', 'save_networks', 'state_metrics', 'summarise']
 
 # %% ../../nbs/library/recovery/api.ipynb #ea9a28eb
-_all_ = ["Networks", "as_networks", "as_states", "load_networks", "save_networks"]
+_all_ = ["CrossValidation", "Networks", "RecoveryIndex", "STATE_METRICS", "as_networks", "as_states", "calibration_curve",
+         "calibration_errors", "cross_validate", "embed_2d", "load_networks", "mean_roc", "patient_folds",
+         "permute_within_patients", "plot_calibration", "plot_curves", "plot_embedding", "plot_recovery", "plot_roc",
+         "recovery_index", "save_networks", "state_metrics", "summarise"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={
-    "networks": ["Networks", "as_networks", "as_states", "load_networks", "save_networks"]})
+    "figures": ["embed_2d", "mean_roc", "plot_calibration", "plot_curves", "plot_embedding", "plot_recovery", "plot_roc"],
+    "metrics": ["STATE_METRICS", "calibration_curve", "calibration_errors", "state_metrics"],
+    "networks": ["Networks", "as_networks", "as_states", "load_networks", "save_networks"],
+    "position": ["RecoveryIndex", "recovery_index"],
+    "validation": ["CrossValidation", "cross_validate", "patient_folds", "permute_within_patients", "summarise"]})
