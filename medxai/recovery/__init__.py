@@ -8,12 +8,28 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from medxai.recovery.baselines import FeatureClassifier
+    from medxai.recovery.classifier import NetworkStateClassifier
+    from medxai.recovery.contrast import pair_weights, supcon_loss
+    from medxai.recovery.disturbances import Disturbance
+    from medxai.recovery.encoders import CourseEncoder, JointEncoder, MapEncoder
+    from medxai.recovery.inputs import fit_ica_inputs, log_band_power
     from medxai.recovery.networks import Networks, as_networks, as_states, load_networks, save_networks
 
 # %% auto #0
-__all__ = ['Networks', 'as_networks', 'as_states', 'load_networks', 'save_networks']
+__all__ = ['FeatureClassifier', 'NetworkStateClassifier', 'pair_weights', 'supcon_loss', 'Disturbance', 'CourseEncoder',
+           'JointEncoder', 'MapEncoder', 'fit_ica_inputs', 'log_band_power', 'Networks', 'as_networks', 'as_states',
+           'load_networks', 'save_networks']
 
 # %% ../../nbs/library/recovery/api.ipynb #ea9a28eb
-_all_ = ["Networks", "as_networks", "as_states", "load_networks", "save_networks"]
+_all_ = ["FeatureClassifier", "NetworkStateClassifier", "pair_weights", "supcon_loss", "Disturbance",
+         "CourseEncoder", "JointEncoder", "MapEncoder", "fit_ica_inputs", "log_band_power",
+         "Networks", "as_networks", "as_states", "load_networks", "save_networks"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={
+    "baselines": ["FeatureClassifier"],
+    "classifier": ["NetworkStateClassifier"],
+    "contrast": ["pair_weights", "supcon_loss"],
+    "disturbances": ["Disturbance"],
+    "encoders": ["CourseEncoder", "JointEncoder", "MapEncoder"],
+    "inputs": ["fit_ica_inputs", "log_band_power"],
     "networks": ["Networks", "as_networks", "as_states", "load_networks", "save_networks"]})

@@ -30,7 +30,7 @@ HARDWARE = ("device", "checkpoint", "progress")
 # %% auto #0
 __all__ = ['HARDWARE', 'require_stages', 'ClassifierOptions', 'NetworkStateClassifier', 'save_classifier', 'load_classifier']
 
-# %% ../../nbs/library/recovery/classifier.ipynb #2a2856c7
+# %% ../../nbs/library/recovery/classifier.ipynb #bc21841f
 def require_stages(stage1: str | None, stage2: Sequence[str]) -> tuple[str, ...]:
     """`stage2`, in the order embedding, ica, if it goes with `stage1`.
 
@@ -41,6 +41,7 @@ def require_stages(stage1: str | None, stage2: Sequence[str]) -> tuple[str, ...]
     >>> require_stages("contrastive", ["ica", "embedding"])
     ('embedding', 'ica')
     """
+    allowed: dict[str | None, list[tuple[str, ...]]]
     allowed = {"contrastive": [("embedding", "ica"), ("embedding",)], "supervised": [()], None: [("ica",)]}
     if stage1 not in allowed: raise OptionError("stage1", found=repr(stage1), expected="'contrastive', 'supervised' or None")
     chosen = () if isinstance(stage2, str) else tuple(sorted(stage2))
@@ -80,7 +81,7 @@ class ClassifierOptions(StateEstimator):
         return options | {"disturbance": Disturbance() if self.augment else None,
                           "checkpoint": Path(self.checkpoint) / folder if self.checkpoint else None}
 
-# %% ../../nbs/library/recovery/classifier.ipynb #bb1fed74
+# %% ../../nbs/library/recovery/classifier.ipynb #dd10fdde
 class NetworkStateClassifier(ClassifierOptions):
     """Says of each network of a scan whether it is in the positive state, for example after surgery.
 
@@ -180,7 +181,8 @@ class NetworkStateClassifier(ClassifierOptions):
         OptionError : if there is no encoder; others as in `decision_function`
         """
         found = self._known(networks)
-        if self.encoder_ is None: raise OptionError("stage1", found=None, expected="'contrastive' or 'supervised' for an embedding")
+        if self.encoder_ is None:
+            raise OptionError("stage1", found=None, expected="'contrastive' or 'supervised' for an embedding")
         return self._ask(self.encoder_, *_pairs(found)).view(*found.shape, -1)
 
     def module(self, network_name: str) -> NetworkModule:
@@ -190,7 +192,8 @@ class NetworkStateClassifier(ClassifierOptions):
         ------
         OptionError : a network of another name; NotFittedError : before fit
         """
-        return copy.deepcopy(self.modules_[self._number(network_name)]).to(choose_device(self.device))
+        number = self._number(network_name)
+        return copy.deepcopy(self.modules_[number]).to(choose_device(self.device))
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted classifier as one safetensors file; see `save_classifier`."""

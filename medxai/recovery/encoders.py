@@ -84,7 +84,7 @@ def _input(name: str, x: Tensor, n_axes: int) -> Tensor:
     if x.ndim == n_axes + 2 and x.shape[1] == 1 and min(x.shape[2:]) >= smallest: return x
     raise ShapeError(name, found=x.shape, expected=f"(N, 1, {axes}) with at least {smallest} along each axis")
 
-# %% ../../nbs/library/recovery/encoders.ipynb #71403001
+# %% ../../nbs/library/recovery/encoders.ipynb #2ef01205
 class JointEncoder(nn.Module):
     """Embeddings (N, E) of length 1 from maps (N, 1, D, H, W) and courses (N, 1, T).
 
@@ -115,7 +115,8 @@ class JointEncoder(nn.Module):
             torch.default_generator.manual_seed(seed)
             encoders: dict[str, nn.Module] = {"map": MapEncoder(width), "course": CourseEncoder(width)}
             self.encoders = nn.ModuleDict({name: encoders[name] for name in self.inputs})
-            self.joint = nn.Sequential(nn.Linear(len(self.inputs) * (8 * width + 1), 128), nn.ReLU(), nn.Linear(128, embedding_size))
+            n_features = len(self.inputs) * (8 * width + 1)
+            self.joint = nn.Sequential(nn.Linear(n_features, 128), nn.ReLU(), nn.Linear(128, embedding_size))
 
     def forward(self, maps: Tensor, courses: Tensor) -> Tensor: return self.encode(*self.scaled(maps, courses))
 

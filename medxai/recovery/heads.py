@@ -43,7 +43,7 @@ def grouped_splits(states: NDArray[np.int64], patients: Sequence[str], n_splits:
     both = all(len(set(states[rows])) == 2 for fold in folds for rows in fold)
     return folds if both else None
 
-# %% ../../nbs/library/recovery/heads.ipynb #b26f0fff
+# %% ../../nbs/library/recovery/heads.ipynb #a5ca6c5c
 def fit_head(x: Array, states: NDArray[np.int64], patients: Sequence[str], *, head: str = "logistic",
              seed: int = 0) -> nn.Sequential:
     """From features (N, F) to the logit of state 1, (N, 1), fitted on features `x` (S, F).
@@ -103,7 +103,7 @@ def sequential(*tensors: Tensor) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     for weight, bias in zip(tensors[::2], tensors[1::2]):
-        linear = nn.Linear(*weight.shape[::-1])
+        linear = nn.utils.skip_init(nn.Linear, *weight.shape[::-1])   # which draws nothing
         linear.load_state_dict({"weight": weight, "bias": bias})
         layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -55,7 +55,7 @@ def _members(n_times: int, tr: float, bands: Sequence[float]) -> NDArray[np.bool
                           hint=f"That takes {1 / (high - low):.0f} s of scan, and at most {0.5 / high:.1f} s between values.")
     return member
 
-# %% ../../nbs/library/recovery/inputs.ipynb #4544469d
+# %% ../../nbs/library/recovery/inputs.ipynb #0e63ae10
 class IcaInputs(nn.Module):
     """Features (N, P + B) of maps (N, 1, D, H, W) and courses (N, 1, T).
 
@@ -106,8 +106,8 @@ def fit_ica_inputs(maps: Tensor, courses: Tensor, tr: float, *, inputs: Sequence
     if n_components < 1: raise OptionError("n_components", found=n_components, expected="at least 1")
     inputs = require_inputs(inputs)
     if "course" in inputs: log_band_power(courses[:1].flatten(1), tr)
-    fitted = _components(maps.flatten(1).cpu().numpy(), n_components) if "map" in inputs else (None, None)
-    return IcaInputs(*fitted, tr=tr if "course" in inputs else None)
+    mean, components = _components(maps.flatten(1).cpu().numpy(), n_components) if "map" in inputs else (None, None)
+    return IcaInputs(mean, components, tr if "course" in inputs else None)
 
 
 def _components(x: NDArray[np.float32], n_components: int) -> tuple[Tensor, Tensor]:
@@ -115,4 +115,4 @@ def _components(x: NDArray[np.float32], n_components: int) -> tuple[Tensor, Tens
     pca = PCA(max(1, min(n_components, len(x) - 1, x.shape[1])), svd_solver="full").fit(x.astype(np.float64))
     kept = pca.explained_variance_ > 1e-8 * max(float(pca.explained_variance_[0]), 1e-12)
     kept[0] = True
-    return tuple(torch.tensor(found, dtype=torch.float32) for found in (pca.mean_, pca.components_[kept]))  # type: ignore[return-value]
+    return torch.tensor(pca.mean_, dtype=torch.float32), torch.tensor(pca.components_[kept], dtype=torch.float32)

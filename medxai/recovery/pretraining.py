@@ -97,7 +97,7 @@ class SupervisedStage(ContrastiveStage):
     def loss(self, z: Tensor, network: Tensor, state: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(self.logits(z, network), state.float())
 
-# %% ../../nbs/library/recovery/pretraining.ipynb #30eda3c3
+# %% ../../nbs/library/recovery/pretraining.ipynb #370d8812
 def pretrain(encoder: JointEncoder, maps: Tensor, courses: Tensor, network: Tensor, state: Tensor, *,
              answers: nn.Linear | None = None, disturbance: Disturbance | None = Disturbance(), temperature: float = 0.1,
              state_weight: float = 1.0, max_epochs: int = 100, batch_size: int = 64, learning_rate: float = 1e-3,
@@ -125,8 +125,8 @@ def pretrain(encoder: JointEncoder, maps: Tensor, courses: Tensor, network: Tens
     """
     _require_rows(maps, courses, network, state)
     if max_epochs < 1: raise OptionError("max_epochs", found=max_epochs, expected="at least 1")
-    options = dict(temperature=temperature, state_weight=state_weight, learning_rate=learning_rate, weight_decay=weight_decay,
-                   seed=seed)
+    options: dict[str, Any] = dict(temperature=temperature, state_weight=state_weight, learning_rate=learning_rate,
+                                   weight_decay=weight_decay, seed=seed)
     heads: dict[str, Any] = {"answers": answers} if answers is not None else {}
     stage = (SupervisedStage if heads else ContrastiveStage)(encoder, disturbance, **heads, **options)
     encoder.scale_to(maps, courses)
