@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from medxai.recovery.figures import embed_2d, mean_roc, plot_calibration, plot_curves, plot_embedding, plot_recovery, plot_roc
-    from medxai.recovery.metrics import STATE_METRICS, calibration_curve, calibration_errors, state_metrics
+    from medxai.recovery.baselines import FeatureClassifier
+    from medxai.recovery.classifier import NetworkStateClassifier
+    from medxai.recovery.contrast import pair_weights, supcon_loss
+    from medxai.recovery.disturbances import Disturbance
+    from medxai.recovery.encoders import CourseEncoder, JointEncoder, MapEncoder
+    from medxai.recovery.inputs import fit_ica_inputs, log_band_power
     from medxai.recovery.networks import Networks, as_networks, as_states, load_networks, save_networks
-    from medxai.recovery.position import RecoveryIndex, recovery_index
-    from medxai.recovery.validation import CrossValidation, cross_validate, patient_folds, permute_within_patients, summarise
 
 # %% auto #0
-__all__ = ['CrossValidation', 'Networks', 'RecoveryIndex', 'STATE_METRICS', 'as_networks', 'as_states', 'calibration_curve',
-           'calibration_errors', 'cross_validate', 'embed_2d', 'load_networks', 'mean_roc', 'patient_folds',
-           'permute_within_patients', 'plot_calibration', 'plot_curves', 'plot_embedding', 'plot_recovery', 'plot_roc',
-           'recovery_index', 'save_networks', 'state_metrics', 'summarise']
+__all__ = ['FeatureClassifier', 'NetworkStateClassifier', 'pair_weights', 'supcon_loss', 'Disturbance', 'CourseEncoder',
+           'JointEncoder', 'MapEncoder', 'fit_ica_inputs', 'log_band_power', 'Networks', 'as_networks', 'as_states',
+           'load_networks', 'save_networks']
 
 # %% ../../nbs/library/recovery/api.ipynb #ea9a28eb
-_all_ = ["CrossValidation", "Networks", "RecoveryIndex", "STATE_METRICS", "as_networks", "as_states", "calibration_curve",
-         "calibration_errors", "cross_validate", "embed_2d", "load_networks", "mean_roc", "patient_folds",
-         "permute_within_patients", "plot_calibration", "plot_curves", "plot_embedding", "plot_recovery", "plot_roc",
-         "recovery_index", "save_networks", "state_metrics", "summarise"]
+_all_ = ["FeatureClassifier", "NetworkStateClassifier", "pair_weights", "supcon_loss", "Disturbance",
+         "CourseEncoder", "JointEncoder", "MapEncoder", "fit_ica_inputs", "log_band_power",
+         "Networks", "as_networks", "as_states", "load_networks", "save_networks"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={
-    "figures": ["embed_2d", "mean_roc", "plot_calibration", "plot_curves", "plot_embedding", "plot_recovery", "plot_roc"],
-    "metrics": ["STATE_METRICS", "calibration_curve", "calibration_errors", "state_metrics"],
-    "networks": ["Networks", "as_networks", "as_states", "load_networks", "save_networks"],
-    "position": ["RecoveryIndex", "recovery_index"],
-    "validation": ["CrossValidation", "cross_validate", "patient_folds", "permute_within_patients", "summarise"]})
+    "baselines": ["FeatureClassifier"],
+    "classifier": ["NetworkStateClassifier"],
+    "contrast": ["pair_weights", "supcon_loss"],
+    "disturbances": ["Disturbance"],
+    "encoders": ["CourseEncoder", "JointEncoder", "MapEncoder"],
+    "inputs": ["fit_ica_inputs", "log_band_power"],
+    "networks": ["Networks", "as_networks", "as_states", "load_networks", "save_networks"]})
