@@ -27,7 +27,7 @@ KERNELS = ("linear", "rbf")
 # %% auto #0
 __all__ = ['KERNELS', 'FeatureClassifier']
 
-# %% ../../nbs/library/recovery/baselines.ipynb #d1b9ced4
+# %% ../../nbs/library/recovery/baselines.ipynb #542ea245
 class FeatureClassifier(StateEstimator):
     """Says of each network of a scan whether it is in the positive state, by a support vector machine.
 
@@ -54,6 +54,8 @@ class FeatureClassifier(StateEstimator):
     (8, 1)
     """
 
+    _fitted_by = "machines_"
+
     def __init__(self, *, inputs: Sequence[str] = ("map", "course"), kernel: str = "linear", n_components: int = 32,
                  C: float = 1.0, positive: Any = None) -> None:
         self.inputs, self.kernel, self.n_components, self.C, self.positive = inputs, kernel, n_components, C, positive
@@ -70,11 +72,12 @@ class FeatureClassifier(StateEstimator):
         if not self.C > 0: raise OptionError("C", found=self.C, expected="above 0")
         found, states = self._learn(networks, y)
         folds = grouped_splits(states, found.patient)
-        self.machines_, self.sigmoids_ = [], np.tile([1.0, 0.0], (len(found.names), 1))
+        machines, self.sigmoids_ = [], np.tile([1.0, 0.0], (len(found.names), 1))
         for i in range(len(found.names)):
             x = self._features(found.maps[:, i], found.courses[:, i])
             if folds is not None: self.sigmoids_[i] = _sigmoid(self._machine(x), x, states, folds)
-            self.machines_.append(self._machine(x).fit(x, states))
+            machines.append(self._machine(x).fit(x, states))
+        self.machines_ = machines
         return self
 
     def decision_function(self, networks: Any) -> NDArray[np.float64]:

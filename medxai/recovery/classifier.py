@@ -81,7 +81,7 @@ class ClassifierOptions(StateEstimator):
         return options | {"disturbance": Disturbance() if self.augment else None,
                           "checkpoint": Path(self.checkpoint) / folder if self.checkpoint else None}
 
-# %% ../../nbs/library/recovery/classifier.ipynb #dd10fdde
+# %% ../../nbs/library/recovery/classifier.ipynb #bf5c0e55
 class NetworkStateClassifier(ClassifierOptions):
     """Says of each network of a scan whether it is in the positive state, for example after surgery.
 
@@ -114,6 +114,8 @@ class NetworkStateClassifier(ClassifierOptions):
     >>> model.predict_proba(networks).shape, model.embed(networks).shape
     ((8, 1), torch.Size([8, 1, 128]))
     """
+
+    _fitted_by = "modules_"
 
     def fit(self, networks: Any, y: Iterable[Any] | None = None) -> NetworkStateClassifier:
         """Both stages.

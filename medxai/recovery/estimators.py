@@ -15,7 +15,7 @@ from .networks import Networks, as_networks, as_states
 # %% auto #0
 __all__ = ['StateEstimator']
 
-# %% ../../nbs/library/recovery/estimators.ipynb #29660e51
+# %% ../../nbs/library/recovery/estimators.ipynb #10093a09
 class StateEstimator(ClassifierMixin, BaseEstimator):
     """Base of classifiers that say of each network of a scan in which of two states it is.
 
@@ -34,6 +34,7 @@ class StateEstimator(ClassifierMixin, BaseEstimator):
     """
 
     positive: Any = None
+    _fitted_by = "patients_"   # the last attribute that a fit sets; a fit that was broken off leaves it out
 
     def decision_function(self, networks: Any) -> NDArray[np.float64]:
         """(S, K) logits of the positive state."""
@@ -51,9 +52,16 @@ class StateEstimator(ClassifierMixin, BaseEstimator):
     def score(self, networks: Any, y: Iterable[Any] | None = None, sample_weight: Any = None) -> float:
         """Mean accuracy over scans and networks; the states are those of the sessions where `y` is None."""
         predicted = self.predict(networks)
-        truth = [str(label) for label in (as_networks(networks).session if y is None else y)]
-        right = predicted == np.array([label == str(self.states_[1]) for label in truth])[:, None]
+        right = predicted == self._numbers(as_networks(networks).session if y is None else y)[:, None]
         return float(np.average(right.mean(1), weights=sample_weight))
+
+    def _numbers(self, labels: Iterable[Any]) -> NDArray[np.int64]:
+        """States as 0 and 1: by their names in fit, or as such numbers."""
+        known = {"0": 0, "1": 1, "False": 0, "True": 1} | {str(state): i for i, state in enumerate(self.states_)}
+        found = [str(label) for label in labels]
+        if unknown := set(found) - set(known):
+            raise ContentError("states", found=sorted(unknown), expected=f"{self.states_}, as in fit, or 0 and 1")
+        return np.array([known[label] for label in found], dtype=np.int64)
 
     def _learn(self, networks: Any, y: Iterable[Any] | None) -> tuple[Networks, NDArray[np.int64]]:
         """The networks and their states, once their properties are noted."""
@@ -61,6 +69,7 @@ class StateEstimator(ClassifierMixin, BaseEstimator):
         labels = list(found.session if y is None else y)
         if len(labels) != len(found): raise ShapeError("y", found=len(labels), expected=f"{len(found)}, one for each scan")
         states = as_states(labels, self.positive)
+        self.__dict__.pop(self._fitted_by, None)
         self.classes_ = np.array([0, 1])
         self.states_ = tuple(np.asarray(labels[row]).item() for row in (states.argmin(), states.argmax()))
         self.names_, self.space_, self.tr_ = found.names, tuple(found.maps.shape[2:]), float(found.tr)
@@ -86,4 +95,4 @@ class StateEstimator(ClassifierMixin, BaseEstimator):
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__(): raise NotFittedError(type(self).__name__, expected="a call of fit first")
 
-    def __sklearn_is_fitted__(self) -> bool: return hasattr(self, "patients_")
+    def __sklearn_is_fitted__(self) -> bool: return hasattr(self, self._fitted_by)
