@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from medxai.recovery.extraction import NetworkExtractor
     from medxai.recovery.networks import Networks, as_networks, as_states, load_networks, save_networks
+    from medxai.recovery.templates import Focus, Templates, atlas_templates, sphere_templates
 
 # %% auto #0
-__all__ = ['Networks', 'as_networks', 'as_states', 'load_networks', 'save_networks']
+__all__ = ['Focus', 'NetworkExtractor', 'Networks', 'Templates', 'as_networks', 'as_states', 'atlas_templates', 'load_networks',
+           'save_networks', 'sphere_templates']
 
 # %% ../../nbs/library/recovery/api.ipynb #ea9a28eb
-_all_ = ["Networks", "as_networks", "as_states", "load_networks", "save_networks"]
+_all_ = ["Focus", "NetworkExtractor", "Networks", "Templates", "as_networks", "as_states", "atlas_templates", "load_networks",
+         "save_networks", "sphere_templates"]
 __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={
-    "networks": ["Networks", "as_networks", "as_states", "load_networks", "save_networks"]})
+    "extraction": ["NetworkExtractor"],
+    "networks": ["Networks", "as_networks", "as_states", "load_networks", "save_networks"],
+    "templates": ["Focus", "Templates", "atlas_templates", "sphere_templates"]})
