@@ -70,7 +70,8 @@ def tumours(root: Path, simulated: pd.DataFrame) -> None:
         folder, session = ("ds001226", "preop") if row.session == "before" else ("ds002080", "postop")
         name = f"sub-PAT{int(row.patient[-3:]):02d}"
         stem = f"{name}_ses-{session}_task-rest"
-        scan = link(row.image, root / folder / name / f"ses-{session}" / "func" / f"{stem}_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz")
+        there = root / folder / name / f"ses-{session}" / "func"
+        scan = link(row.image, there / f"{stem}_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz")
         confounds(scan.with_name(f"{stem}_desc-confounds_timeseries.tsv"), [*MOTION, "csf", "white_matter"])
 
 
