@@ -110,8 +110,8 @@ import medxai
 from medxai import NetworkExtractor, NetworkStateClassifier, SurgeryCohort, cross_validate, load_fmri, read_scans
 from medxai.data import paired, same_tr
 from medxai.recovery import (
-    CrossValidation, FeatureClassifier, Networks, RecoveryIndex, as_networks, embed_2d, permute_within_patients, plot_curves, plot_roc,
-    recovery_index, summarise, supcon_loss)
+    CrossValidation, FeatureClassifier, Networks, RecoveryIndex, as_networks, permute_within_patients, plot_roc, recovery_index,
+    summarise, supcon_loss)
 
 scans: pd.DataFrame = read_scans("derivatives")
 pipeline = make_pipeline(NetworkExtractor(n_components=20), NetworkStateClassifier(seed=0))
@@ -138,7 +138,10 @@ the_same_names = medxai.NetworkExtractor, medxai.recovery.recovery_index
 '''
 
 
-@pytest.mark.parametrize("snippet_of_paper", [PAPER_1, PAPER_2, PAPER_3, PAPER_4], ids=["paper 1", "paper 2", "paper 3", "paper 4"])
+PAPERS = {"paper 1": PAPER_1, "paper 2": PAPER_2, "paper 3": PAPER_3, "paper 4": PAPER_4}
+
+
+@pytest.mark.parametrize("snippet_of_paper", PAPERS.values(), ids=PAPERS)
 def test_a_paper_type_checks_as_users_type_it(tmp_path: Path, root: Path, snippet_of_paper: str):
     snippet = tmp_path / "snippet.py"
     snippet.write_text(snippet_of_paper)
@@ -150,7 +153,8 @@ def test_a_paper_type_checks_as_users_type_it(tmp_path: Path, root: Path, snippe
 def test_every_public_name_can_be_imported():
     code = """if True:
         import importlib, medxai
-        for package in (medxai, medxai.core, medxai.data, medxai.clustering, medxai.explanation, medxai.influence, medxai.recovery):
+        packages = medxai.core, medxai.data, medxai.clustering, medxai.explanation, medxai.influence, medxai.recovery
+        for package in (medxai, *packages):
             assert package.__all__, package
             for name in package.__all__: getattr(package, name)
         from medxai import *
