@@ -9,25 +9,35 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from medxai.clustering.autoencoder import ContrastiveAutoencoder
+    from medxai.data.fmri import load_fmri
     from medxai.data.images import load_images
     from medxai.data.mri import load_mri
     from medxai.data.phantom import Phantom
+    from medxai.data.scans import read_scans
+    from medxai.data.surgery import SurgeryCohort
     from medxai.explanation.attribution import attribute
     from medxai.explanation.evaluation import evaluate
     from medxai.explanation.targets import ClassTarget, SegmentTarget
     from medxai.influence.tracin import SegmentationTracIn
+    from medxai.recovery.classifier import NetworkStateClassifier
+    from medxai.recovery.extraction import NetworkExtractor
+    from medxai.recovery.validation import cross_validate
 
 # %% auto #0
-__all__ = ['ClassTarget', 'ContrastiveAutoencoder', 'Phantom', 'SegmentTarget', 'SegmentationTracIn', 'attribute', 'evaluate',
-           'load_images', 'load_mri']
+__all__ = ['ClassTarget', 'ContrastiveAutoencoder', 'NetworkExtractor', 'NetworkStateClassifier', 'Phantom', 'SegmentTarget',
+           'SegmentationTracIn', 'SurgeryCohort', 'attribute', 'cross_validate', 'evaluate', 'load_fmri', 'load_images',
+           'load_mri', 'read_scans']
 
 # %% ../nbs/library/api.ipynb #ffd93092
 __version__ = "0.1.0"
-_all_ = ["ClassTarget", "ContrastiveAutoencoder", "Phantom", "SegmentTarget", "SegmentationTracIn", "attribute", "evaluate",
-         "load_images", "load_mri"]
+_all_ = ["ClassTarget", "ContrastiveAutoencoder", "NetworkExtractor", "NetworkStateClassifier", "Phantom", "SegmentTarget",
+         "SegmentationTracIn", "SurgeryCohort", "attribute", "cross_validate", "evaluate", "load_fmri", "load_images", "load_mri",
+         "read_scans"]
 __getattr__, __dir__, _ = lazy_loader.attach(
-    __name__, submodules=["clustering", "core", "data", "explanation", "influence"],
-    submod_attrs={"clustering.autoencoder": ["ContrastiveAutoencoder"], "data.images": ["load_images"],
-                  "data.mri": ["load_mri"], "data.phantom": ["Phantom"], "explanation.attribution": ["attribute"],
+    __name__, submodules=["clustering", "core", "data", "explanation", "influence", "recovery"],
+    submod_attrs={"clustering.autoencoder": ["ContrastiveAutoencoder"], "data.fmri": ["load_fmri"],
+                  "data.images": ["load_images"], "data.mri": ["load_mri"], "data.phantom": ["Phantom"],
+                  "data.scans": ["read_scans"], "data.surgery": ["SurgeryCohort"], "explanation.attribution": ["attribute"],
                   "explanation.evaluation": ["evaluate"], "explanation.targets": ["ClassTarget", "SegmentTarget"],
-                  "influence.tracin": ["SegmentationTracIn"]})
+                  "influence.tracin": ["SegmentationTracIn"], "recovery.classifier": ["NetworkStateClassifier"],
+                  "recovery.extraction": ["NetworkExtractor"], "recovery.validation": ["cross_validate"]})

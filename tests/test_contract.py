@@ -101,7 +101,47 @@ the_same_name = medxai.SegmentationTracIn
 '''
 
 
-@pytest.mark.parametrize("snippet_of_paper", [PAPER_1, PAPER_2, PAPER_3], ids=["paper 1", "paper 2", "paper 3"])
+PAPER_4 = '''
+import pandas as pd
+from sklearn.pipeline import make_pipeline
+from torch import Tensor
+
+import medxai
+from medxai import NetworkExtractor, NetworkStateClassifier, SurgeryCohort, cross_validate, load_fmri, read_scans
+from medxai.data import paired, same_tr
+from medxai.recovery import (
+    CrossValidation, FeatureClassifier, Networks, RecoveryIndex, as_networks, permute_within_patients, plot_roc, recovery_index,
+    summarise, supcon_loss)
+
+scans: pd.DataFrame = read_scans("derivatives")
+pipeline = make_pipeline(NetworkExtractor(n_components=20), NetworkStateClassifier(seed=0))
+report: CrossValidation = cross_validate(pipeline, scans, groups=scans.patient)
+table: pd.DataFrame = report.summary()[["mean", "sd", "low", "high"]]
+extractor = NetworkExtractor(n_components=20, min_match=0.3, seed=0).fit(scans)
+networks: Networks = extractor.transform(scans)
+maps: Tensor = networks.maps
+model = NetworkStateClassifier(inputs=("map", "course"), stage1="contrastive", state_weight=4.0, seed=0).fit(networks)
+probability = model.predict_proba(networks)
+embedding: Tensor = model.embed(networks)
+logit: Tensor = model.module("motor")(networks.maps[:, :1], networks.courses[:, :1])
+cohort = SurgeryCohort(n_patients=56, n_controls=40, effect=0.0)
+simulated: Networks = as_networks(cohort.networks(seed=0))
+written: pd.DataFrame = cohort.scans("folder", seed=0)
+wrong: CrossValidation = cross_validate(FeatureClassifier(), simulated, ungrouped=True)
+index: RecoveryIndex = recovery_index(simulated, before="before", after="after", control="control")
+several: pd.DataFrame = summarise([report, report])
+labels = permute_within_patients(simulated.session, simulated.patient, seed=0)
+loss: Tensor = supcon_loss(embedding[:, 0], labels=maps[:, 0, 0, 0, 0].long(), temperature=0.1)
+tumours: pd.DataFrame = same_tr(paired(load_fmri("ds001226", root="data")))
+plot_roc([report, report], networks=["motor"])
+the_same_names = medxai.NetworkExtractor, medxai.recovery.recovery_index
+'''
+
+
+PAPERS = {"paper 1": PAPER_1, "paper 2": PAPER_2, "paper 3": PAPER_3, "paper 4": PAPER_4}
+
+
+@pytest.mark.parametrize("snippet_of_paper", PAPERS.values(), ids=PAPERS)
 def test_a_paper_type_checks_as_users_type_it(tmp_path: Path, root: Path, snippet_of_paper: str):
     snippet = tmp_path / "snippet.py"
     snippet.write_text(snippet_of_paper)
@@ -113,7 +153,8 @@ def test_a_paper_type_checks_as_users_type_it(tmp_path: Path, root: Path, snippe
 def test_every_public_name_can_be_imported():
     code = """if True:
         import importlib, medxai
-        for package in (medxai, medxai.core, medxai.data, medxai.clustering, medxai.explanation, medxai.influence):
+        packages = medxai.core, medxai.data, medxai.clustering, medxai.explanation, medxai.influence, medxai.recovery
+        for package in (medxai, *packages):
             assert package.__all__, package
             for name in package.__all__: getattr(package, name)
         from medxai import *
@@ -122,6 +163,9 @@ def test_every_public_name_can_be_imported():
         assert attribute is medxai.explanation.attribute
         assert evaluate is medxai.explanation.evaluate
         assert SegmentationTracIn is medxai.influence.SegmentationTracIn
+        assert NetworkStateClassifier is medxai.recovery.NetworkStateClassifier
+        assert cross_validate is medxai.recovery.cross_validate
+        assert read_scans is medxai.data.read_scans
         assert Phantom is medxai.data.Phantom
         assert load_mri is medxai.data.load_mri
         assert all(hasattr(medxai.explanation.metrics, name) for name in medxai.explanation.metrics.__all__)
