@@ -291,7 +291,7 @@ class CrossValidation:
     ----------
     cases : one row per scan and network: scan (number), patient, session, network, fold, truth (0 or 1), probability
     positive : the state that truth 1 and the probability stand for
-    grouped : False where scans of one patient were in several folds, so that all numbers are too good
+    grouped : False where scans of one patient were in several folds, so that the numbers are not those of new patients
     match : fold, network, match: correlation of each fold's networks with their templates; empty where there were none
     """
 
@@ -339,8 +339,9 @@ def cross_validate(pipeline: Any, scans: pd.DataFrame | Networks, groups: Iterab
     y : (S,) state of each scan, two different ones; None takes the session
     positive : the name of the positive state; None takes the one that says "after" or "post"
     n_folds, seed : number of folds, and the draw that makes them
-    ungrouped : spread the scans of one patient over the folds, and do not look who has been seen. All numbers are then
-        too good. There is one use for it: to show how much too good
+    ungrouped : spread the scans of one patient over the folds, and do not look who has been seen. The numbers are then wrong:
+        too good where a patient has several scans of one state, and rather too bad where it has one of each, since the
+        other scan looks alike and is in the other state. There is one use for it: to show how wrong
     progress : show a bar if it takes longer than two seconds
 
     Raises
