@@ -173,7 +173,7 @@ class NetworkExtractor(TransformerMixin, BaseEstimator):
         if n <= self.n_components:
             raise ContentError("duration", found=f"{duration:g} s, of which {n} independent volumes are left",
                                expected=f"more than {self.n_components}, the number of components",
-                               hint="Take fewer components, longer scans or a wider band.")
+                               hint=f"Take fewer components, longer scans than {rows[shortest].image} or a wider band.")
         return duration
 
     def _independent(self, row: Scan, n_volumes: int) -> int:
