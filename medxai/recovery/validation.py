@@ -188,6 +188,13 @@ def _test_fold(pipeline: Any, cohort: _Cohort, fold: int, folds: Integers, check
     return _cases(cohort, test, fold, names, probability), _matches(fold, networks)
 
 
+def _require_classifier(pipeline: Any) -> None:
+    """Refuse a pipeline that ends without an answer."""
+    if (steps := _steps(pipeline)) and hasattr(steps[-1], "predict_proba"): return
+    raise DtypeError("pipeline", found=f"{type(steps[-1] if steps else pipeline).__name__} at its end",
+                     expected="a classifier with predict_proba", hint="Such as make_pipeline(NetworkExtractor(), NetworkStateClassifier()).")
+
+
 def _names(networks: Networks | None, probability: NDArray[np.float64], n: int) -> tuple[str, ...]:
     """Names of the networks, if there is one finite probability for each scan and network."""
     shape = (n, len(networks.names)) if networks else (n, *probability.shape[1:2])
@@ -363,6 +370,7 @@ def cross_validate(pipeline: Any, scans: pd.DataFrame | Networks, groups: Iterab
     >>> cross_validate(Level(), Networks(maps, torch.zeros(20, 1, 50), ("motor",), patients, sessions))
     CrossValidation(20 scans of 10 patients, 1 networks, 5 folds)
     """
+    _require_classifier(pipeline)
     cohort = _Cohort.of(scans, groups, y, positive)
     folds = patient_folds(cohort.patient, cohort.y, n_folds=n_folds, seed=seed, ungrouped=ungrouped)
     if not ungrouped: refuse_seen("networks", remembered(scans), cohort.people(np.arange(len(scans))))
