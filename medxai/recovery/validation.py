@@ -4,6 +4,7 @@
 
 # %% ../../nbs/library/recovery/validation.ipynb #c224fc95
 from __future__ import annotations
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,12 +87,18 @@ def patient_folds(groups: Iterable[Any], y: ArrayLike, *, n_folds: int = 5, seed
 
 # %% ../../nbs/library/recovery/validation.ipynb #b5b087fc
 def _parts(step: Any) -> Iterator[Any]:
-    """A step, its parameters at any depth, and the owners of methods among them."""
-    yield step
+    """A step, its parameters at any depth, what functions among them call upon, and the owners of methods."""
     values = step.get_params(deep=True).values() if hasattr(step, "get_params") else ()
-    for part in (step, *values):
-        if part is not step: yield part
+    for part in (step, *values, *(used for part in (step, *values) for used in _used(part))):
+        yield part
         if (owner := getattr(part, "__self__", None)) is not None: yield owner
+
+
+def _used(part: Any) -> list[Any]:
+    """The values that a function finds outside of itself."""
+    if not inspect.isfunction(part): return []
+    found = inspect.getclosurevars(part)
+    return [*found.nonlocals.values(), *found.globals.values()]
 
 
 def remembered(*things: Any) -> set[str]:
