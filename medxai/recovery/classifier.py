@@ -156,7 +156,8 @@ class NetworkStateClassifier(ClassifierOptions):
         modules = []
         for i in range(len(networks.names)):
             maps, courses = networks.maps[:, i:i + 1], networks.courses[:, i:i + 1]
-            module = NetworkModule(self.encoder_, self._ica(maps, courses, networks.tr) if "ica" in stage2 else None, nn.Identity())
+            ica = self._ica(maps, courses, networks.tr) if "ica" in stage2 else None
+            module = NetworkModule(self.encoder_, ica, nn.Identity())
             features = self._ask(module, maps, courses).double().numpy()
             module.head = fit_head(features, states, networks.patient, head=self.head, seed=self.seed)
             modules.append(module.requires_grad_(False).eval())

@@ -4,8 +4,7 @@
 
 # %% ../../nbs/library/recovery/validation.ipynb #c224fc95
 from __future__ import annotations
-import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 import numpy as np
@@ -17,28 +16,21 @@ from tqdm.auto import tqdm
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError
 from ..core.statistics import seeds_interval
 from .metrics import STATE_METRICS, checked_states, metric_by_cell
-from .networks import Networks, as_states
+from .networks import Networks, as_states, listed, refuse_seen, remembered
 
 Integers = NDArray[np.int64]
 
 # %% auto #0
-__all__ = ['Integers', 'patient_folds', 'remembered', 'refuse_seen', 'summarise', 'CrossValidation', 'cross_validate',
-           'permute_within_patients']
+__all__ = ['Integers', 'patient_folds', 'summarise', 'CrossValidation', 'cross_validate', 'permute_within_patients']
 
 # %% ../../nbs/library/recovery/validation.ipynb #bd0d808f
-def _named(patients: Iterable[Any], most: int = 8) -> str:
-    """The first few patients, for a message."""
-    names = sorted(map(str, patients))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _checked_groups(groups: Iterable[Any], n: int) -> NDArray[Any]:
     """(n,) patient of each scan, as text, if all are known."""
     found = list(groups)
     if len(found) != n: raise ShapeError("groups", found=len(found), expected=f"{n}, one for each scan")
     lost = [i for i, group in enumerate(found) if pd.isna(group) or not str(group).strip()]
     if lost:
-        raise ContentError("groups", found=f"no patient for scan {_named(lost)}", expected="a patient for each scan",
+        raise ContentError("groups", found=f"no patient for scan {listed(lost)}", expected="a patient for each scan",
                            hint="Without it the same person may be learned from and tested on.")
     return np.array([str(group) for group in found])
 
@@ -49,7 +41,7 @@ def _check_design(groups: NDArray[Any], y: Integers) -> None:
     for group, state in zip(groups.tolist(), y.tolist()): states.setdefault(group, set()).add(state)
     single = [group for group, found in states.items() if len(found) == 1]
     if 0 < len(single) < len(states):
-        raise ContentError("groups", found=f"scans of one state only for {_named(single)}",
+        raise ContentError("groups", found=f"scans of one state only for {listed(single)}",
                            expected=f"both states, as the other {len(states) - len(single)} patients have",
                            hint="Leave these patients out.")
 
@@ -84,56 +76,6 @@ def patient_folds(groups: Iterable[Any], y: ArrayLike, *, n_folds: int = 5, seed
     folds = np.full(len(labels), -1)
     for number, (_, test) in enumerate(splitter.split(labels, labels, patients)): folds[test] = number
     return folds
-
-# %% ../../nbs/library/recovery/validation.ipynb #b5b087fc
-def _parts(step: Any) -> Iterator[Any]:
-    """A step, its parameters at any depth, what functions among them call upon, and the owners of methods."""
-    values = step.get_params(deep=True).values() if hasattr(step, "get_params") else ()
-    for part in (step, *values, *(used for part in (step, *values) for used in _used(part))):
-        yield part
-        if (owner := getattr(part, "__self__", None)) is not None: yield owner
-
-
-def _used(part: Any) -> list[Any]:
-    """The values that a function finds outside of itself."""
-    if not inspect.isfunction(part): return []
-    found = inspect.getclosurevars(part)
-    return [*found.nonlocals.values(), *found.globals.values()]
-
-
-def remembered(*things: Any) -> set[str]:
-    """Patients that networks were extracted with (`fitted_on`), or that steps were fitted on (`patients_`), at any depth.
-
-    >>> class Encoder: patients_ = ("ann", "bob")
-    >>> sorted(remembered(Encoder()))
-    ['ann', 'bob']
-    """
-    found: set[str] = set()
-    for part in (part for thing in things for part in _parts(thing)):
-        for name in ("fitted_on", "patients_"):
-            patients = getattr(part, name, None)
-            if patients is not None and not isinstance(patients, str): found |= {str(patient) for patient in patients}
-    return found
-
-
-def refuse_seen(thing: str, seen: set[str], tested: Iterable[Any]) -> None:
-    """Name the tested patients that are among those seen.
-
-    Raises
-    ------
-    ContentError : there are any
-
-    >>> refuse_seen("networks", {"ann"}, ["bob", "cem"])
-    """
-    if both := seen & {str(patient) for patient in tested}:
-        raise ContentError(thing, found=f"fitted on patients that are to be tested: {_named(both)}", expected="others",
-                           hint="cross_validate takes the scans and an unfitted pipeline, and fits everything in each fold.")
-
-
-def _steps(pipeline: Any) -> list[Any]:
-    """The steps of a pipeline that do something, or the estimator itself."""
-    steps = getattr(pipeline, "steps", [("", pipeline)])
-    return [step for _, step in steps if step is not None and not isinstance(step, str)]
 
 # %% ../../nbs/library/recovery/validation.ipynb #1e2f60a7
 @dataclass(frozen=True)
@@ -179,6 +121,12 @@ def _column(scans: Any, name: str, instead: Iterable[Any] | None) -> list[Any]:
     raise DtypeError("scans", found=f"columns {', '.join(map(str, scans.columns))}", expected=f"a column {name}")
 
 # %% ../../nbs/library/recovery/validation.ipynb #7ca5ce2a
+def _steps(pipeline: Any) -> list[Any]:
+    """The steps of a pipeline that do something, or the estimator itself."""
+    steps = getattr(pipeline, "steps", [("", pipeline)])
+    return [step for _, step in steps if step is not None and not isinstance(step, str)]
+
+
 def _test_fold(pipeline: Any, cohort: _Cohort, fold: int, folds: Integers, check: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The cases of one fold, and the match of its networks."""
     train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -199,7 +147,8 @@ def _require_classifier(pipeline: Any) -> None:
     """Refuse a pipeline that ends without an answer."""
     if (steps := _steps(pipeline)) and hasattr(steps[-1], "predict_proba"): return
     raise DtypeError("pipeline", found=f"{type(steps[-1] if steps else pipeline).__name__} at its end",
-                     expected="a classifier with predict_proba", hint="Such as make_pipeline(NetworkExtractor(), NetworkStateClassifier()).")
+                     expected="a classifier with predict_proba",
+                     hint="Such as make_pipeline(NetworkExtractor(), NetworkStateClassifier()).")
 
 
 def _names(networks: Networks | None, probability: NDArray[np.float64], n: int) -> tuple[str, ...]:
