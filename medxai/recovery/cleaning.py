@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float32]
 N_CONFOUNDS = 26
 
 # %% auto #0
-__all__ = ['FloatArray', 'N_CONFOUNDS', 'Scan', 'as_scans', 'brain_mask', 'read_scan', 'read_confounds', 'outside_band',
+__all__ = ['FloatArray', 'N_CONFOUNDS', 'MOTION', 'Scan', 'as_scans', 'brain_mask', 'read_scan', 'read_confounds', 'outside_band',
            'Cleaning']
 
 # %% ../../nbs/library/recovery/cleaning.ipynb #d61f2626
@@ -143,26 +143,38 @@ def _require_mni(path: Path, image: Any, mask: Any) -> None:
                            hint="Is the scan in MNI space?")
 
 # %% ../../nbs/library/recovery/cleaning.ipynb #18b015ae
+MOTION = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
+
+
 def read_confounds(path: str | Path, n_volumes: int) -> FloatArray:
-    """(T, 26) 24 motion parameters and mean signals of white matter and CSF, from fMRIPrep's table.
+    """(T, n) what is regressed out of each voxel: 26 columns from fMRIPrep's table, or all of another table.
+
+    From fMRIPrep's table come the six parameters of motion, their changes, the squares of both, and the mean signals of white
+    matter and CSF. A table without these names is taken as it is, with columns separated by tabs or commas.
 
     Raises
     ------
     MissingFileError : no such file
-    ContentError : a column is missing, or not one row for each volume
+    ContentError : motion without white matter or CSF, not one row for each volume, missing values, text
     """
     path = Path(path)
-    if not path.is_file(): raise MissingFileError(str(path), expected="fMRIPrep's table of confounds")
-    found = pd.read_csv(path, sep="\t", na_values="n/a")
-    wanted = [f"{kind}_{axis}{change}{power}" for kind in ("trans", "rot") for axis in "xyz"
-              for change in ("", "_derivative1") for power in ("", "_power2")] + ["csf", "white_matter"]
-    if missing := [name for name in wanted if name not in found.columns]:
-        raise ContentError(str(path), found=f"no column {', '.join(missing[:4])}", expected="fMRIPrep's columns")
+    if not path.is_file(): raise MissingFileError(str(path), expected="a table of confounds")
+    found = pd.read_csv(path, sep=r"[\t,]", engine="python", na_values="n/a")
     if len(found) != n_volumes:
         raise ContentError(str(path), found=f"{len(found)} rows", expected=f"{n_volumes}, one for each volume")
-    values = found[wanted].bfill()   # a derivative has no first value
-    if values.isna().to_numpy().any(): raise ContentError(str(path), found="missing values", expected="numbers")
+    values = _of_fmriprep(found, path) if set(MOTION) <= set(found.columns) else found
+    values = values.apply(pd.to_numeric, errors="coerce")
+    if text := list(values.columns[values.isna().any()]):
+        raise ContentError(str(path), found=f"missing values or text in {', '.join(text[:4])}", expected="numbers")
     return values.to_numpy(np.float32)
+
+
+def _of_fmriprep(found: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """24 parameters of motion, white matter and CSF; the first change is that of the second volume."""
+    if missing := [name for name in ("csf", "white_matter") if name not in found.columns]:
+        raise ContentError(str(path), found=f"no column {', '.join(missing)}", expected="fMRIPrep's columns")
+    motion = found[MOTION].join(found[MOTION].diff().bfill().add_suffix("_derivative1"))
+    return motion.join((motion ** 2).add_suffix("_power2")).join(found[["csf", "white_matter"]])
 
 # %% ../../nbs/library/recovery/cleaning.ipynb #65c29cc8
 def outside_band(n_volumes: int, tr: float, band: tuple[float, float] | None) -> FloatArray:
