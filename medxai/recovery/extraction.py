@@ -178,7 +178,7 @@ class NetworkExtractor(TransformerMixin, BaseEstimator):
 
     def _independent(self, row: Scan, n_volumes: int) -> int:
         """Independent volumes that are left of a scan's volumes."""
-        return self._cleaning.independent(n_volumes, row.tr, confounds=row.confounds is not None)
+        return self._cleaning.independent(n_volumes, row.tr, confounds=self._cleaning.confounds(row, n_volumes))
 
     def _remember(self, components: FloatArray, matching: Matching, mask: Any, patients: frozenset[str]) -> None:
         """Set what was learned."""
