@@ -156,12 +156,16 @@ class NetworkStateClassifier(ClassifierOptions):
         modules = []
         for i in range(len(networks.names)):
             maps, courses = networks.maps[:, i:i + 1], networks.courses[:, i:i + 1]
-            ica = fit_ica_inputs(maps, courses, networks.tr, inputs=self.inputs, n_components=self.n_components)
-            module = NetworkModule(self.encoder_, ica if "ica" in stage2 else None, nn.Identity())
+            ica = self._ica(maps, courses, networks.tr) if "ica" in stage2 else None
+            module = NetworkModule(self.encoder_, ica, nn.Identity())
             features = self._ask(module, maps, courses).double().numpy()
             module.head = fit_head(features, states, networks.patient, head=self.head, seed=self.seed)
             modules.append(module.requires_grad_(False).eval())
         return modules
+
+    def _ica(self, maps: Tensor, courses: Tensor, tr: float) -> IcaInputs:
+        """The original inputs of one network."""
+        return fit_ica_inputs(maps, courses, tr, inputs=self.inputs, n_components=self.n_components)
 
     def decision_function(self, networks: Any) -> NDArray[np.float64]:
         """(S, K) float64 logits of the positive state, for each network of each scan.

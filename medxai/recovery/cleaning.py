@@ -22,11 +22,9 @@ from ..core.errors import ContentError, CorruptFileError, DtypeError, MissingFil
 from ..core.weights import load_weights, save_weights
 
 FloatArray = NDArray[np.float32]
-N_CONFOUNDS = 26
 
 # %% auto #0
-__all__ = ['FloatArray', 'N_CONFOUNDS', 'MOTION', 'Scan', 'as_scans', 'brain_mask', 'read_scan', 'read_confounds', 'outside_band',
-           'Cleaning']
+__all__ = ['FloatArray', 'MOTION', 'Scan', 'as_scans', 'brain_mask', 'read_scan', 'read_confounds', 'outside_band', 'Cleaning']
 
 # %% ../../nbs/library/recovery/cleaning.ipynb #d61f2626
 @dataclass(frozen=True)
@@ -216,9 +214,13 @@ class Cleaning:
         if self.band is not None and not (len(self.band) == 2 and 0 < self.band[0] < self.band[1]):
             raise OptionError("band", found=self.band, expected="two frequencies in Hz, the lower first, or None")
 
-    def independent(self, n_volumes: int, tr: float, *, confounds: bool = False) -> int:
+    def independent(self, n_volumes: int, tr: float, *, confounds: FloatArray | None = None) -> int:
         """How many independent volumes are left once mean, trend, confounds and all but the band are removed."""
-        return n_volumes - 2 - outside_band(n_volumes, tr, self.band).shape[1] - N_CONFOUNDS * confounds
+        removed = outside_band(n_volumes, tr, self.band)
+        if confounds is None: return n_volumes - 2 - removed.shape[1]
+        removed = np.column_stack([np.ones(n_volumes), np.linspace(-1, 1, n_volumes), removed, confounds])
+        lengths = np.linalg.norm(removed, axis=0)
+        return n_volumes - int(np.linalg.matrix_rank(removed[:, lengths > 0] / lengths[lengths > 0], tol=1e-5))
 
     def __call__(self, scan: Scan, mask: Any, *, duration: float | None = None, memory: str | Path | None = None) -> FloatArray:
         """(T, V) a scan's volumes at the voxels of `mask`; of its first `duration` seconds only, where this is given.
@@ -260,7 +262,8 @@ class Cleaning:
         masker = NiftiMasker(mask, smoothing_fwhm=self.smoothing, detrend=True, t_r=scan.tr,
                              standardize="zscore_sample" if self.standardise else None, dtype=np.float32,
                              target_affine=mask.affine, target_shape=mask.shape)
-        removed = np.column_stack([outside_band(n, scan.tr, self.band), *self._confounds(scan, n)])
+        confounds = self.confounds(scan, n)
+        removed = np.column_stack([outside_band(n, scan.tr, self.band), *([] if confounds is None else [confounds])])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # voxels without signal, which are counted below
             found = masker.fit().transform(image, confounds=removed if removed.size else None)
@@ -270,8 +273,8 @@ class Cleaning:
             raise ContentError(str(scan.image), found=f"signal in {signal:.0%} of the brain mask", expected="at least 50%")
         return found
 
-    def _confounds(self, scan: Scan, n_volumes: int) -> list[FloatArray]:
-        """Confounds of the volumes that are kept, if there are any."""
-        if scan.confounds is None: return []
+    def confounds(self, scan: Scan, n_volumes: int) -> FloatArray | None:
+        """(T, n) confounds of the volumes that are kept; None where the scan has none."""
+        if scan.confounds is None: return None
         n_all = nib.load(scan.image).shape[3]  # type: ignore[attr-defined]
-        return [read_confounds(scan.confounds, n_all)[self.n_drop:self.n_drop + n_volumes]]
+        return read_confounds(scan.confounds, n_all)[self.n_drop:self.n_drop + n_volumes]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.fft import dct, idct
 from scipy.interpolate import CubicSpline
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import skew
@@ -162,5 +163,12 @@ def resampled_courses(courses: ArrayLike, tr: float, step: float, n: int) -> Flo
     end, times = tr * (len(values) - 1), step * np.arange(n)
     if times[-1] > end + tr:
         raise ShapeError("courses", found=f"{end + tr:g} s", expected=f"at least {step * n:g} s")
-    found = values[:n] if np.isclose(tr, step) else CubicSpline(tr * np.arange(len(values)), values)(np.minimum(times, end))
-    return normalised(found.T).T
+    if np.isclose(tr, step): return normalised(values[:n].T).T
+    return normalised(CubicSpline(tr * np.arange(len(values)), _slow(values, tr, step))(np.minimum(times, end)).T).T
+
+
+def _slow(values: FloatArray, tr: float, step: float) -> FloatArray:
+    """Courses without the frequencies that are too fast for `step` and would come back as slow ones."""
+    spectrum = dct(values, axis=0, norm="ortho")
+    spectrum[np.arange(len(values)) / (tr * len(values)) > 1 / step] = 0
+    return np.asarray(idct(spectrum, axis=0, norm="ortho"), dtype=float)

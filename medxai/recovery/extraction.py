@@ -173,12 +173,12 @@ class NetworkExtractor(TransformerMixin, BaseEstimator):
         if n <= self.n_components:
             raise ContentError("duration", found=f"{duration:g} s, of which {n} independent volumes are left",
                                expected=f"more than {self.n_components}, the number of components",
-                               hint="Take fewer components, longer scans or a wider band.")
+                               hint=f"Take fewer components, longer scans than {rows[shortest].image} or a wider band.")
         return duration
 
     def _independent(self, row: Scan, n_volumes: int) -> int:
         """Independent volumes that are left of a scan's volumes."""
-        return self._cleaning.independent(n_volumes, row.tr, confounds=row.confounds is not None)
+        return self._cleaning.independent(n_volumes, row.tr, confounds=self._cleaning.confounds(row, n_volumes))
 
     def _remember(self, components: FloatArray, matching: Matching, mask: Any, patients: frozenset[str]) -> None:
         """Set what was learned."""

@@ -4,7 +4,8 @@
 
 # %% ../../nbs/library/recovery/networks.ipynb #6634e71f
 from __future__ import annotations
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from ..core.errors import ContentError, DtypeError, OptionError, ShapeError
 from ..core.weights import load_weights, save_weights
 
 # %% auto #0
-__all__ = ['AFTER', 'Networks', 'as_networks', 'save_networks', 'load_networks', 'as_states']
+__all__ = ['AFTER', 'Networks', 'as_networks', 'save_networks', 'load_networks', 'as_states', 'remembered', 'listed',
+           'refuse_seen']
 
 # %% ../../nbs/library/recovery/networks.ipynb #10ea2c06
 @dataclass(frozen=True)
@@ -173,3 +175,57 @@ def _recognised(states: Sequence[Any]) -> Any:
     if len(after) == 1: return after[0]
     raise OptionError("positive", found=None, expected=f"one of {', '.join(map(repr, states))}",
                       hint="Name the state that counts as positive.")
+
+# %% ../../nbs/library/recovery/networks.ipynb #b5b087fc
+def _parts(step: Any) -> Iterator[Any]:
+    """A step, its parameters at any depth, what functions among them call upon, and the owners of methods."""
+    values = step.get_params(deep=True).values() if hasattr(step, "get_params") else ()
+    for part in (step, *values, *(used for value in (step, *values) for used in _used(value))):
+        yield part
+        if (owner := getattr(part, "__self__", None)) is not None: yield owner
+
+
+def _used(part: Any) -> list[Any]:
+    """The values that a function finds outside of itself."""
+    if not inspect.isfunction(part): return []
+    found = inspect.getclosurevars(part)
+    return [*found.nonlocals.values(), *found.globals.values()]
+
+
+def remembered(*things: Any) -> set[str]:
+    """Patients that networks were extracted with (`fitted_on`), or that steps were fitted on (`patients_`), at any depth.
+
+    >>> class Encoder: patients_ = ("ann", "bob")
+    >>> sorted(remembered(Encoder()))
+    ['ann', 'bob']
+    """
+    found: set[str] = set()
+    for part in (part for thing in things for part in _parts(thing)):
+        for name in ("fitted_on", "patients_"):
+            patients = getattr(part, name, None)
+            if patients is not None and not isinstance(patients, str): found |= {str(patient) for patient in patients}
+    return found
+
+
+def listed(patients: Iterable[Any], most: int = 8) -> str:
+    """The first few patients, for a message.
+
+    >>> listed(["bob", "ann", "cem"], most=2)
+    'ann, bob and 1 more'
+    """
+    names = sorted(map(str, patients))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def refuse_seen(thing: str, seen: set[str], tested: Iterable[Any]) -> None:
+    """Name the tested patients that are among those seen.
+
+    Raises
+    ------
+    ContentError : there are any
+
+    >>> refuse_seen("networks", {"ann"}, ["bob", "cem"])
+    """
+    if both := seen & {str(patient) for patient in tested}:
+        raise ContentError(thing, found=f"fitted on patients that are to be tested: {listed(both)}", expected="others",
+                           hint="cross_validate takes the scans and an unfitted pipeline, and fits everything in each fold.")

@@ -20,8 +20,8 @@ from tqdm.auto import tqdm
 from ..core.errors import ContentError, OptionError, ShapeError
 from ..core.statistics import Interval, bootstrap_interval
 from .metrics import metric_by_cell
-from .networks import Networks
-from .validation import patient_folds, refuse_seen, remembered
+from .networks import Networks, refuse_seen, remembered
+from .validation import patient_folds
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

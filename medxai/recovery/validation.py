@@ -4,7 +4,7 @@
 
 # %% ../../nbs/library/recovery/validation.ipynb #c224fc95
 from __future__ import annotations
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 import numpy as np
@@ -16,28 +16,21 @@ from tqdm.auto import tqdm
 from ..core.errors import ContentError, DtypeError, OptionError, ShapeError
 from ..core.statistics import seeds_interval
 from .metrics import STATE_METRICS, checked_states, metric_by_cell
-from .networks import Networks, as_states
+from .networks import Networks, as_states, listed, refuse_seen, remembered
 
 Integers = NDArray[np.int64]
 
 # %% auto #0
-__all__ = ['Integers', 'patient_folds', 'remembered', 'refuse_seen', 'summarise', 'CrossValidation', 'cross_validate',
-           'permute_within_patients']
+__all__ = ['Integers', 'patient_folds', 'summarise', 'CrossValidation', 'cross_validate', 'permute_within_patients']
 
 # %% ../../nbs/library/recovery/validation.ipynb #bd0d808f
-def _named(patients: Iterable[Any], most: int = 8) -> str:
-    """The first few patients, for a message."""
-    names = sorted(map(str, patients))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _checked_groups(groups: Iterable[Any], n: int) -> NDArray[Any]:
     """(n,) patient of each scan, as text, if all are known."""
     found = list(groups)
     if len(found) != n: raise ShapeError("groups", found=len(found), expected=f"{n}, one for each scan")
     lost = [i for i, group in enumerate(found) if pd.isna(group) or not str(group).strip()]
     if lost:
-        raise ContentError("groups", found=f"no patient for scan {_named(lost)}", expected="a patient for each scan",
+        raise ContentError("groups", found=f"no patient for scan {listed(lost)}", expected="a patient for each scan",
                            hint="Without it the same person may be learned from and tested on.")
     return np.array([str(group) for group in found])
 
@@ -48,7 +41,7 @@ def _check_design(groups: NDArray[Any], y: Integers) -> None:
     for group, state in zip(groups.tolist(), y.tolist()): states.setdefault(group, set()).add(state)
     single = [group for group, found in states.items() if len(found) == 1]
     if 0 < len(single) < len(states):
-        raise ContentError("groups", found=f"scans of one state only for {_named(single)}",
+        raise ContentError("groups", found=f"scans of one state only for {listed(single)}",
                            expected=f"both states, as the other {len(states) - len(single)} patients have",
                            hint="Leave these patients out.")
 
@@ -83,50 +76,6 @@ def patient_folds(groups: Iterable[Any], y: ArrayLike, *, n_folds: int = 5, seed
     folds = np.full(len(labels), -1)
     for number, (_, test) in enumerate(splitter.split(labels, labels, patients)): folds[test] = number
     return folds
-
-# %% ../../nbs/library/recovery/validation.ipynb #b5b087fc
-def _parts(step: Any) -> Iterator[Any]:
-    """A step, its parameters at any depth, and the owners of methods among them."""
-    yield step
-    values = step.get_params(deep=True).values() if hasattr(step, "get_params") else ()
-    for part in (step, *values):
-        if part is not step: yield part
-        if (owner := getattr(part, "__self__", None)) is not None: yield owner
-
-
-def remembered(*things: Any) -> set[str]:
-    """Patients that networks were extracted with (`fitted_on`), or that steps were fitted on (`patients_`), at any depth.
-
-    >>> class Encoder: patients_ = ("ann", "bob")
-    >>> sorted(remembered(Encoder()))
-    ['ann', 'bob']
-    """
-    found: set[str] = set()
-    for part in (part for thing in things for part in _parts(thing)):
-        for name in ("fitted_on", "patients_"):
-            patients = getattr(part, name, None)
-            if patients is not None and not isinstance(patients, str): found |= {str(patient) for patient in patients}
-    return found
-
-
-def refuse_seen(thing: str, seen: set[str], tested: Iterable[Any]) -> None:
-    """Name the tested patients that are among those seen.
-
-    Raises
-    ------
-    ContentError : there are any
-
-    >>> refuse_seen("networks", {"ann"}, ["bob", "cem"])
-    """
-    if both := seen & {str(patient) for patient in tested}:
-        raise ContentError(thing, found=f"fitted on patients that are to be tested: {_named(both)}", expected="others",
-                           hint="cross_validate takes the scans and an unfitted pipeline, and fits everything in each fold.")
-
-
-def _steps(pipeline: Any) -> list[Any]:
-    """The steps of a pipeline that do something, or the estimator itself."""
-    steps = getattr(pipeline, "steps", [("", pipeline)])
-    return [step for _, step in steps if step is not None and not isinstance(step, str)]
 
 # %% ../../nbs/library/recovery/validation.ipynb #1e2f60a7
 @dataclass(frozen=True)
@@ -172,6 +121,12 @@ def _column(scans: Any, name: str, instead: Iterable[Any] | None) -> list[Any]:
     raise DtypeError("scans", found=f"columns {', '.join(map(str, scans.columns))}", expected=f"a column {name}")
 
 # %% ../../nbs/library/recovery/validation.ipynb #7ca5ce2a
+def _steps(pipeline: Any) -> list[Any]:
+    """The steps of a pipeline that do something, or the estimator itself."""
+    steps = getattr(pipeline, "steps", [("", pipeline)])
+    return [step for _, step in steps if step is not None and not isinstance(step, str)]
+
+
 def _test_fold(pipeline: Any, cohort: _Cohort, fold: int, folds: Integers, check: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The cases of one fold, and the match of its networks."""
     train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -186,6 +141,14 @@ def _test_fold(pipeline: Any, cohort: _Cohort, fold: int, folds: Integers, check
     probability = np.asarray(last.predict_proba(passed[-1]), dtype=np.float64)
     names = _names(networks, probability, len(test))
     return _cases(cohort, test, fold, names, probability), _matches(fold, networks)
+
+
+def _require_classifier(pipeline: Any) -> None:
+    """Refuse a pipeline that ends without an answer."""
+    if (steps := _steps(pipeline)) and hasattr(steps[-1], "predict_proba"): return
+    raise DtypeError("pipeline", found=f"{type(steps[-1] if steps else pipeline).__name__} at its end",
+                     expected="a classifier with predict_proba",
+                     hint="Such as make_pipeline(NetworkExtractor(), NetworkStateClassifier()).")
 
 
 def _names(networks: Networks | None, probability: NDArray[np.float64], n: int) -> tuple[str, ...]:
@@ -291,7 +254,7 @@ class CrossValidation:
     ----------
     cases : one row per scan and network: scan (number), patient, session, network, fold, truth (0 or 1), probability
     positive : the state that truth 1 and the probability stand for
-    grouped : False where scans of one patient were in several folds, so that all numbers are too good
+    grouped : False where scans of one patient were in several folds, so that the numbers are not those of new patients
     match : fold, network, match: correlation of each fold's networks with their templates; empty where there were none
     """
 
@@ -339,8 +302,9 @@ def cross_validate(pipeline: Any, scans: pd.DataFrame | Networks, groups: Iterab
     y : (S,) state of each scan, two different ones; None takes the session
     positive : the name of the positive state; None takes the one that says "after" or "post"
     n_folds, seed : number of folds, and the draw that makes them
-    ungrouped : spread the scans of one patient over the folds, and do not look who has been seen. All numbers are then
-        too good. There is one use for it: to show how much too good
+    ungrouped : spread the scans of one patient over the folds, and do not look who has been seen. The numbers are then wrong:
+        too good where a patient has several scans of one state, and rather too bad where it has one of each, since the
+        other scan looks alike and is in the other state. There is one use for it: to show how wrong
     progress : show a bar if it takes longer than two seconds
 
     Raises
@@ -362,6 +326,7 @@ def cross_validate(pipeline: Any, scans: pd.DataFrame | Networks, groups: Iterab
     >>> cross_validate(Level(), Networks(maps, torch.zeros(20, 1, 50), ("motor",), patients, sessions))
     CrossValidation(20 scans of 10 patients, 1 networks, 5 folds)
     """
+    _require_classifier(pipeline)
     cohort = _Cohort.of(scans, groups, y, positive)
     folds = patient_folds(cohort.patient, cohort.y, n_folds=n_folds, seed=seed, ungrouped=ungrouped)
     if not ungrouped: refuse_seen("networks", remembered(scans), cohort.people(np.arange(len(scans))))
