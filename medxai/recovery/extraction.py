@@ -30,7 +30,8 @@ from .templates import Templates, sphere_templates
 FloatArray = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['FloatArray', 'reduced', 'group_components', 'NetworkExtractor']
+__all__ = ['FloatArray', 'reduced', 'group_components', 'ExtractorOptions', 'NetworkExtractor', 'save_extractor',
+           'load_extractor']
 
 # %% ../../nbs/library/recovery/extraction.ipynb #7f95095e
 def reduced(x: Any, n: int) -> NDArray[np.float32]:
@@ -58,8 +59,65 @@ def group_components(files: list[str], mask: Any, n: int, seed: int) -> FloatArr
         warnings.warn("FastICA converged from none of its starts: fewer components may be steadier.", stacklevel=2)
     return normalised(np.asarray(ica.components_, dtype=float))
 
-# %% ../../nbs/library/recovery/extraction.ipynb #5177337b
-class NetworkExtractor(TransformerMixin, BaseEstimator):
+# %% ../../nbs/library/recovery/extraction.ipynb #93481318
+class ExtractorOptions(TransformerMixin, BaseEstimator):
+    """Everything that can be chosen, and whether it fits scans; `NetworkExtractor` says what it means.
+
+    >>> ExtractorOptions(n_components=30).get_params()["voxel_size"]
+    4.0
+    """
+
+    def __init__(self, n_components: int = 20, *, templates: Templates | None = None, min_match: float = 0.25,
+                 voxel_size: float = 4.0, smoothing: float | None = 6.0, band: tuple[float, float] | None = (0.01, 0.1),
+                 course_step: float | None = None, duration: float | None = None, n_drop: int = 5, standardise: bool = True,
+                 memory: str | Path | None = None, seed: int = 0, progress: bool = True) -> None:
+        self.n_components, self.templates, self.min_match = n_components, templates, min_match
+        self.voxel_size, self.smoothing, self.band, self.n_drop = voxel_size, smoothing, band, n_drop
+        self.course_step, self.duration, self.standardise = course_step, duration, standardise
+        self.memory, self.seed, self.progress = memory, seed, progress
+
+    def _checked_templates(self) -> Templates:
+        """The templates, if there are components enough for them and the options can be."""
+        templates = sphere_templates() if self.templates is None else self.templates
+        if not (isinstance(self.n_components, Integral) and self.n_components >= len(templates.names)):
+            raise OptionError("n_components", found=repr(self.n_components),
+                              expected=f"a whole number, at least {len(templates.names)}, the number of networks")
+        if self.duration is not None and not self.duration > 0:
+            raise OptionError("duration", found=self.duration, expected="seconds, above 0")
+        if not 0 <= self.min_match <= 1:
+            raise OptionError("min_match", found=self.min_match, expected="a correlation, between 0 and 1")
+        return templates
+
+    def _checked_step(self, rows: list[Scan]) -> float:
+        """Seconds between two values of a course, short enough for the band."""
+        step = max(row.tr for row in rows) if self.course_step is None else float(self.course_step)
+        longest = np.inf if self.band is None else 0.5 / self.band[1]
+        if not 0 < step < longest:
+            raise OptionError("course_step", found=step, expected=f"seconds, below {longest:g}, half the fastest wave")
+        return step
+
+    @property
+    def _cleaning(self) -> Cleaning: return Cleaning(self.smoothing, self.band, self.n_drop, self.standardise)
+
+    def _independent(self, row: Scan, n_volumes: int) -> int:
+        """Independent volumes that are left of a scan's volumes."""
+        return self._cleaning.independent(n_volumes, row.tr, confounds=self._cleaning.confounds(row, n_volumes))
+
+    def _checked_duration(self, rows: list[Scan], lengths: list[float]) -> float:
+        """Seconds that are used of each scan, enough for the regressions."""
+        duration, shortest = min(lengths) if self.duration is None else float(self.duration), int(np.argmin(lengths))
+        if duration > lengths[shortest] + 1e-6:
+            raise ContentError(str(rows[shortest].image), found=f"{lengths[shortest]:g} s after the first {self.n_drop} volumes",
+                               expected=f"at least {duration:g} s", hint="Set a shorter duration, or leave the scan out.")
+        n = min(self._independent(row, int(duration / row.tr + 1e-6)) for row in rows)
+        if n <= self.n_components:
+            raise ContentError("duration", found=f"{duration:g} s, of which {n} independent volumes are left",
+                               expected=f"more than {self.n_components}, the number of components",
+                               hint=f"Take fewer components, longer scans than {rows[shortest].image} or a wider band.")
+        return duration
+
+# %% ../../nbs/library/recovery/extraction.ipynb #5066fba9
+class NetworkExtractor(ExtractorOptions):
     """Networks of 4-D scans: group ICA, matched to templates, then dual regression.
 
     Scans are a table with the columns image (file of a preprocessed 4-D scan in MNI space), patient, session, tr (seconds)
@@ -96,15 +154,6 @@ class NetworkExtractor(TransformerMixin, BaseEstimator):
     4.0
     """
 
-    def __init__(self, n_components: int = 20, *, templates: Templates | None = None, min_match: float = 0.25,
-                 voxel_size: float = 4.0, smoothing: float | None = 6.0, band: tuple[float, float] | None = (0.01, 0.1),
-                 course_step: float | None = None, duration: float | None = None, n_drop: int = 5, standardise: bool = True,
-                 memory: str | Path | None = None, seed: int = 0, progress: bool = True) -> None:
-        self.n_components, self.templates, self.min_match = n_components, templates, min_match
-        self.voxel_size, self.smoothing, self.band, self.n_drop = voxel_size, smoothing, band, n_drop
-        self.course_step, self.duration, self.standardise = course_step, duration, standardise
-        self.memory, self.seed, self.progress = memory, seed, progress
-
     def fit(self, scans: pd.DataFrame, y: Any = None) -> NetworkExtractor:
         """Components of these scans only, and which of them are the networks.
 
@@ -124,29 +173,6 @@ class NetworkExtractor(TransformerMixin, BaseEstimator):
         self._remember(turned(components, matching), matching, mask, frozenset(row.patient for row in rows))
         return self
 
-    def _checked_templates(self) -> Templates:
-        """The templates, if there are components enough for them and the options can be."""
-        templates = sphere_templates() if self.templates is None else self.templates
-        if not (isinstance(self.n_components, Integral) and self.n_components >= len(templates.names)):
-            raise OptionError("n_components", found=repr(self.n_components),
-                              expected=f"a whole number, at least {len(templates.names)}, the number of networks")
-        if self.duration is not None and not self.duration > 0:
-            raise OptionError("duration", found=self.duration, expected="seconds, above 0")
-        if not 0 <= self.min_match <= 1:
-            raise OptionError("min_match", found=self.min_match, expected="a correlation, between 0 and 1")
-        return templates
-
-    def _checked_step(self, rows: list[Scan]) -> float:
-        """Seconds between two values of a course, short enough for the band."""
-        step = max(row.tr for row in rows) if self.course_step is None else float(self.course_step)
-        longest = np.inf if self.band is None else 0.5 / self.band[1]
-        if not 0 < step < longest:
-            raise OptionError("course_step", found=step, expected=f"seconds, below {longest:g}, half the fastest wave")
-        return step
-
-    @property
-    def _cleaning(self) -> Cleaning: return Cleaning(self.smoothing, self.band, self.n_drop, self.standardise)
-
     def _components(self, rows: list[Scan], mask: Any, folder: Path) -> FloatArray:
         """Group components of scans that pass through memory one by one."""
         inside, files, lengths = np.asarray(mask.dataobj) > 0, [], []
@@ -162,23 +188,6 @@ class NetworkExtractor(TransformerMixin, BaseEstimator):
             lengths.append(len(x) * row.tr)
         self.duration_ = self._checked_duration(rows, lengths)
         return group_components(files, mask, self.n_components, self.seed)
-
-    def _checked_duration(self, rows: list[Scan], lengths: list[float]) -> float:
-        """Seconds that are used of each scan, enough for the regressions."""
-        duration, shortest = min(lengths) if self.duration is None else float(self.duration), int(np.argmin(lengths))
-        if duration > lengths[shortest] + 1e-6:
-            raise ContentError(str(rows[shortest].image), found=f"{lengths[shortest]:g} s after the first {self.n_drop} volumes",
-                               expected=f"at least {duration:g} s", hint="Set a shorter duration, or leave the scan out.")
-        n = min(self._independent(row, int(duration / row.tr + 1e-6)) for row in rows)
-        if n <= self.n_components:
-            raise ContentError("duration", found=f"{duration:g} s, of which {n} independent volumes are left",
-                               expected=f"more than {self.n_components}, the number of components",
-                               hint=f"Take fewer components, longer scans than {rows[shortest].image} or a wider band.")
-        return duration
-
-    def _independent(self, row: Scan, n_volumes: int) -> int:
-        """Independent volumes that are left of a scan's volumes."""
-        return self._cleaning.independent(n_volumes, row.tr, confounds=self._cleaning.confounds(row, n_volumes))
 
     def _remember(self, components: FloatArray, matching: Matching, mask: Any, patients: frozenset[str]) -> None:
         """Set what was learned."""
@@ -226,26 +235,41 @@ class NetworkExtractor(TransformerMixin, BaseEstimator):
         return np.array([scan.r2 for _, scan in self._regressions(scans)])
 
     def save(self, path: str | Path) -> Path:
-        """Write what was learned as one safetensors file."""
-        if not hasattr(self, "components_"): raise NotFittedError("NetworkExtractor", expected="a call of fit first")
-        arrays = {"components": self.components_, "mask": np.asarray(self.mask_.dataobj), "affine": self.mask_.affine,
-                  "correlation": self.matching_.correlation, "component": self.matching_.component}
-        options = {name: getattr(value, "item", lambda value=value: value)() for name, value in self.get_params().items()
-                   if name not in ("templates", "memory", "progress")}
-        learned = {"names": list(self.names_), "patients": sorted(self.patients_), "course_step": self.course_step_,
-                   "duration": self.duration_}
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        return save_weights(path, "NetworkExtractor", tensors, {"options": options, "learned": learned})
+        """Write what was learned as one safetensors file; see `save_extractor`."""
+        return save_extractor(path, self)
 
-    @classmethod
-    def load(cls, path: str | Path, **options: Any) -> NetworkExtractor:
+    @staticmethod
+    def load(path: str | Path, **options: Any) -> NetworkExtractor:
         """A fitted extractor that `save` wrote; `memory`, `progress`, and for another fit `templates`, may be set anew."""
-        tensors, told = load_weights(path, "NetworkExtractor")
-        arrays, learned = {name: tensor.numpy() for name, tensor in tensors.items()}, told["learned"]
-        band = told["options"]["band"]
-        extractor = cls(**told["options"] | {"band": None if band is None else tuple(band)} | options)
-        matching = Matching(tuple(learned["names"]), arrays["correlation"], arrays["component"])
-        mask = nib.Nifti1Image(arrays["mask"], arrays["affine"])
-        extractor._remember(arrays["components"], matching, mask, frozenset(learned["patients"]))
-        extractor.course_step_, extractor.duration_ = learned["course_step"], learned["duration"]
-        return extractor
+        return load_extractor(path, **options)
+
+# %% ../../nbs/library/recovery/extraction.ipynb #14307588
+def save_extractor(path: str | Path, extractor: NetworkExtractor) -> Path:
+    """Write a fitted extractor as one safetensors file, first under a temporary name."""
+    if not hasattr(extractor, "components_"): raise NotFittedError("NetworkExtractor", expected="a call of fit first")
+    arrays = {"components": extractor.components_, "mask": np.asarray(extractor.mask_.dataobj), "affine": extractor.mask_.affine,
+              "correlation": extractor.matching_.correlation, "component": extractor.matching_.component}
+    options = {name: getattr(value, "item", lambda value=value: value)() for name, value in extractor.get_params().items()
+               if name not in ("templates", "memory", "progress")}
+    learned = {"names": list(extractor.names_), "patients": sorted(extractor.patients_), "course_step": extractor.course_step_,
+               "duration": extractor.duration_}
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    return save_weights(path, "NetworkExtractor", tensors, {"options": options, "learned": learned})
+
+
+def load_extractor(path: str | Path, **options: Any) -> NetworkExtractor:
+    """The extractor of a file that `save_extractor` wrote; options such as `memory` may be set anew.
+
+    Raises
+    ------
+    MissingFileError, CorruptFileError : no such file, or something else
+    """
+    tensors, told = load_weights(path, "NetworkExtractor")
+    arrays, learned = {name: tensor.numpy() for name, tensor in tensors.items()}, told["learned"]
+    band = told["options"]["band"]
+    extractor = NetworkExtractor(**told["options"] | {"band": None if band is None else tuple(band)} | options)
+    matching = Matching(tuple(learned["names"]), arrays["correlation"], arrays["component"])
+    mask = nib.Nifti1Image(arrays["mask"], arrays["affine"])
+    extractor._remember(arrays["components"], matching, mask, frozenset(learned["patients"]))
+    extractor.course_step_, extractor.duration_ = learned["course_step"], learned["duration"]
+    return extractor
